@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs everything that has to hold, cheapest first.
+# CI calls this file and nothing else; so can you. `./check.sh --help` lists the steps.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+source tests/tools.sh
+
+readonly STEPS=(fmt clippy test doc loom build fuzz sdk web python websocat canary autobahn)
+
+declare -rA ABOUT=(
+  [fmt]="the code is formatted"
+  [clippy]="no warning of the compiler or of clippy"
+  [test]="unit, property, integration, corpus and tidy tests"
+  [doc]="the documentation builds and its links resolve"
+  [loom]="every interleaving of the outbox"
+  [build]="the binary, as it is released"
+  [fuzz]="each fuzz target for FUZZ_SECONDS (5)"
+  [sdk]="the SDK: types and tests"
+  [web]="the page, in Chromium and Firefox"
+  [python]="a Python program joins and talks"
+  [websocat]="curl and websocat join and talk"
+  [canary]="nothing that a client says shows up in a log, metric or error"
+  [autobahn]="Autobahn's cases against our frame reader"
+)
+
+# Where cargo puts the build; everything that runs the released binary finds it here.
+readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+export LETHEWIRE_BIN=$TARGET/release/lethewire
+
+step_fmt() {
+  cargo fmt --check
+}
+
+step_clippy() {
+  cargo clippy --locked --all-targets -- -D warnings
+}
+
+step_test() {
+  cargo test --locked
+}
+
+step_doc() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+}
+
+step_loom() {
+  # A cfg of our own, because tokio reacts to `loom`; other flags, so another folder.
+  RUSTFLAGS="--cfg lethewire_loom" CARGO_TARGET_DIR=$TARGET/loom \
+    cargo test --locked --release --test loom_outbox
+}
+
+step_build() {
+  cargo build --locked --release
+}
+
+step_fuzz() {
+  need_program c++ g++
+  need_crate cargo-fuzz "$CARGO_FUZZ_VERSION" cargo-fuzz
+  # Sanitizers are unstable; without a nightly, the stable compiler takes them when asked like this.
+  if rustc +nightly --version >/dev/null 2>&1; then
+    export RUSTUP_TOOLCHAIN=nightly
+  else
+    export RUSTC_BOOTSTRAP=1
+  fi
+  export CARGO_TARGET_DIR=$TARGET/fuzz
+  local fuzz=("$TOOLS/cargo/bin/cargo-fuzz" fuzz) target targets
+  targets=$("${fuzz[@]}" list)
+  [[ -n $targets ]] || die "no fuzz target"
+  "${fuzz[@]}" build
+  for target in $targets; do
+    # What the fuzzer finds goes into the first folder; the committed corpus is only read.
+    mkdir -p "$TOOLS/fuzz/$target"
+    "${fuzz[@]}" run "$target" "$TOOLS/fuzz/$target" "fuzz/corpus/$target" -- \
+      -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+  done
+}
+
+step_sdk() {
+  need_node_modules sdk
+  (cd sdk && npm run --silent check)
+}
+
+step_web() {
+  need_program chromium chromium firefox-esr firefox-esr
+  need_release
+  need_node_modules web
+  (cd web && npm run --silent check)
+}
+
+step_python() {
+  need_python
+  need_release
+  "$PYTHON" tests/clients/python_client.py
+}
+
+step_websocat() {
+  need_program curl curl
+  need_crate websocat "$WEBSOCAT_VERSION" websocat --no-default-features
+  need_release
+  PATH=$TOOLS/cargo/bin:$PATH tests/clients/websocat.sh
+}
+
+step_canary() {
+  need_python
+  need_release
+  "$PYTHON" tests/canary.py
+}
+
+step_autobahn() {
+  need_autobahn
+  cargo build --locked --release --example autobahn_echo
+  AUTOBAHN_ECHO=$TARGET/release/examples/autobahn_echo AUTOBAHN_REPORTS=$TOOLS/autobahn-reports \
+    tests/autobahn/run.sh
+}
+
+# A step that is asked for by name must not test yesterday's binary.
+need_release() {
+  cargo build --locked --release --quiet
+}
+
+usage() {
+  printf 'usage: ./check.sh [STEP…]\n\nRuns the named steps, or all of them:\n'
+  local step
+  for step in "${STEPS[@]}"; do
+    printf '  %-10s %s\n' "$step" "${ABOUT[$step]}"
+  done
+  printf '\n%s\n%s\n' "Debian packages are installed when they are missing and you are root; every other tool" \
+    "goes into .test/ in this folder. A second run installs nothing."
+}
+
+results=()
+passed=0
+
+# Runs one step in a shell of its own, with its own environment, and stops everything when it fails.
+run_step() {
+  local step=$1 position=$2 started=$SECONDS status=0
+  printf '\n=== %s %s: %s\n' "$position" "$step" "${ABOUT[$step]}"
+  # Not in an `if`: there, bash would go on behind a failed command.
+  set +e
+  (set -e; "step_$step")
+  status=$?
+  set -e
+  local elapsed=$((SECONDS - started))
+  if ((status)); then
+    results+=("$(printf '%-10s FAILED %5d s' "$step" "$elapsed")")
+    summary
+    printf 'checks: %d passed, 1 failed: %s (again with: ./check.sh %s)\n' "$passed" "$step" "$step"
+    exit 1
+  fi
+  results+=("$(printf '%-10s passed %5d s' "$step" "$elapsed")")
+  passed=$((passed + 1))
+  printf -- '--- %s passed in %d s\n' "$step" "$elapsed"
+}
+
+summary() {
+  printf '\n=== summary\n'
+  printf '%s\n' "${results[@]}"
+  printf '%-10s        %5d s\n' total "$SECONDS"
+}
+
+main() {
+  local asked=("$@") step number=0
+  case ${1-} in
+    -h | --help) usage && exit ;;
+    "") asked=("${STEPS[@]}") ;;
+  esac
+  for step in "${asked[@]}"; do
+    [[ -v "ABOUT[$step]" ]] || die "no such step: $step (./check.sh --help lists them)"
+  done
+  for step in "${asked[@]}"; do
+    number=$((number + 1))
+    run_step "$step" "$number/${#asked[@]}"
+  done
+  summary
+  printf 'checks: %d passed, 0 failed\n' "$passed"
+}
+
+main "$@"

@@ -1,0 +1,119 @@
+# Installs what the steps of check.sh need, each thing once, into the git-ignored folder .test/.
+#
+# Sourced by check.sh, with the project's root as the working directory. Every `need_*` function
+# returns at once when its tool is there, so that a second run installs nothing. Only Debian
+# packages land outside the project; those need root.
+
+readonly TOOLS=$PWD/.test
+readonly WEBSOCAT=$TOOLS/cargo/bin/websocat
+readonly PYTHON=$TOOLS/venv/bin/python
+readonly WEBSOCAT_VERSION=1.14.1
+readonly CARGO_FUZZ_VERSION=0.13.2
+
+# Runs a command up to four times, with growing pauses: registries and locks have bad moments.
+retry() {
+  local pause
+  for pause in 2 5 15; do
+    "$@" && return
+    printf 'failed, again in %s s: %s\n' "$pause" "$*" >&2
+    sleep "$pause"
+  done
+  "$@"
+}
+
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# need_program <program> <Debian package> …: pairs; installs the packages of missing programs.
+need_program() {
+  local missing=()
+  while (($#)); do
+    command -v "$1" >/dev/null || missing+=("$2")
+    shift 2
+  done
+  ((${#missing[@]})) || return 0
+  install_packages "${missing[@]}"
+}
+
+# Installs Debian packages, waiting for whoever else is at it.
+install_packages() {
+  [[ $(id -u) == 0 ]] || die "missing, and only root can install it: apt-get install $*"
+  command -v apt-get >/dev/null || die "missing, and this is no Debian: $*"
+  local apt=(env DEBIAN_FRONTEND=noninteractive
+    apt-get -q -y -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
+  retry "${apt[@]}" update
+  retry "${apt[@]}" install --no-install-recommends "$@"
+}
+
+# need_crate <crate> <version> <program> [cargo's options]: a program from crates.io.
+need_crate() {
+  local crate=$1 version=$2 program=$TOOLS/cargo/bin/$3
+  shift 3
+  # Cargo's own list, because not every program tells its version in the same way.
+  if [[ -x $program ]] && grep -q "^\"$crate $version " "$TOOLS/cargo/.crates.toml"; then
+    return
+  fi
+  # A tool is built as its authors wanted it: our flags and our build folder are not for it.
+  retry env -u CARGO_TARGET_DIR -u RUSTFLAGS \
+    cargo install --locked --quiet --root "$TOOLS/cargo" --version "$version" "$@" "$crate"
+}
+
+# need_node_modules <folder>: exactly what the folder's package-lock.json says.
+need_node_modules() {
+  up_to_date "npm-${1//\//-}" "$1/package-lock.json" && [[ -d $1/node_modules ]] && return
+  (cd "$1" && retry npm ci --no-audit --no-fund --loglevel=error)
+  record "npm-${1//\//-}" "$1/package-lock.json"
+}
+
+# A Python of the project's own, with the client library of the tests.
+need_python() {
+  local wanted=tests/clients/requirements.txt
+  up_to_date venv "$wanted" && [[ -x $PYTHON ]] && return
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+  rm -rf "$TOOLS/venv"
+  python3 -m venv "$TOOLS/venv"
+  retry "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted"
+  record venv "$wanted"
+}
+
+# Autobahn's fuzzing client, which never left Python 2.7. Sets PYTHON27.
+need_autobahn() {
+  local wanted=tests/autobahn/requirements.txt
+  PYTHON27=$(python27) || die "Autobahn needs Python 2.7: put python2.7 into PATH or pyenv's 2.7.18"
+  export PYTHON27 PYTHONUSERBASE=$TOOLS/autobahn
+  up_to_date autobahn "$wanted" && return
+  retry "$PYTHON27" -m pip install --quiet --user --disable-pip-version-check \
+    --no-python-version-warning -r "$wanted"
+  record autobahn "$wanted"
+}
+
+# Where a Python 2.7 is: in PATH, or among pyenv's versions.
+python27() {
+  local found
+  for found in "$(command -v python2.7 || true)" \
+    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python; do
+    # A shim of pyenv is in PATH also when its version is not selected, and then does not run.
+    if [[ -x $found ]] && "$found" -c '' 2>/dev/null; then
+      printf '%s\n' "$found"
+      return
+    fi
+  done
+  return 1
+}
+
+# up_to_date <name> <file>: whether `record` was called for this content of the file.
+up_to_date() {
+  [[ -f $TOOLS/stamps/$1 ]] && [[ $(<"$TOOLS/stamps/$1") == "$(stamp "$2")" ]]
+}
+
+record() {
+  mkdir -p "$TOOLS/stamps"
+  stamp "$2" >"$TOOLS/stamps/$1"
+}
+
+# The folder's own path is part of it: virtual environments do not survive a move.
+stamp() {
+  printf '%s %s\n' "$(sha256sum <"$1")" "$TOOLS"
+}
