@@ -1,0 +1,533 @@
+//! Join tokens: a strict profile of JWT with HMAC-SHA-256.
+//!
+//! A token lets its bearer into one room, once, for a minute. Any language's JWT library can mint
+//! one, but only the exact shape below is accepted: three header members, seven claims and an
+//! optional eighth, each of one type, none twice, nothing else. So no identity can reach the relay
+//! by accident, and one signature has one spelling.
+//!
+//! The order of checks is fixed: length, segments, encoding, header, MAC, claims, times, audience,
+//! issuer. Nothing of the claims is read before the MAC holds. That a token is used only once is
+//! decided by `admission`, which remembers the pair of [`KidIndex`] and [`Jti`].
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use sha2::Sha256;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::close::Close;
+use super::id::{self, Jti, Kid, RoomId};
+use super::limit::UnixSeconds;
+use super::secret::SecretBytes;
+
+/// Longest token, in characters.
+pub const TOKEN_LEN_MAX: usize = 1024;
+/// Longest time between `iat` and `exp` that any configuration can allow, in seconds.
+pub const LIFETIME_HARD_MAX_S: u64 = 300;
+/// Longest session that a token can ask for, in seconds.
+pub const SESSION_MAX_S: u32 = 86_400;
+/// Shortest secret, in bytes: what HMAC-SHA-256 can make full use of.
+pub const SECRET_LEN_MIN: usize = 32;
+/// Longest issuer and audience, in characters; with it every minted token fits [`TOKEN_LEN_MAX`].
+pub const NAME_LEN_MAX: usize = 128;
+
+/// What the bearer of a token may do in its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cap(u8);
+
+impl Cap {
+    /// May send messages (`s`).
+    pub const SEND: Self = Self(1);
+    /// Receives messages (`r`).
+    pub const RECEIVE: Self = Self(2);
+    /// May lock, unlock, close and kick (`o`).
+    pub const OWNER: Self = Self(4);
+    /// May create the room by joining it (`c`).
+    pub const CREATE: Self = Self(8);
+
+    /// Every capability with its letter, in the order in which they are written.
+    const LETTERS: [(Self, char); 4] =
+        [(Self::SEND, 's'), (Self::RECEIVE, 'r'), (Self::OWNER, 'o'), (Self::CREATE, 'c')];
+
+    /// Parses one to four distinct letters, in any order.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut cap = Self(0);
+        for letter in text.chars() {
+            let (one, _) = Self::LETTERS.into_iter().find(|(_, known)| *known == letter)?;
+            if cap.contains(one) {
+                return None;
+            }
+            cap = cap.with(one);
+        }
+        (cap != Self(0)).then_some(cap)
+    }
+
+    /// The letters, in the order `s`, `r`, `o`, `c`.
+    pub fn to_text(self) -> String {
+        let held = Self::LETTERS.into_iter().filter(|(one, _)| self.contains(*one));
+        held.map(|(_, letter)| letter).collect()
+    }
+
+    /// Whether all of `other` is allowed.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A signing key as it is configured.
+pub struct SigningKey {
+    /// The name by which a token's header chooses the key.
+    pub kid: Kid,
+    /// The `iss` of the tokens that this key may sign.
+    pub issuer: String,
+    /// The key itself, at least [`SECRET_LEN_MIN`] bytes.
+    pub secret: SecretBytes,
+}
+
+/// Why a list of signing keys cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// The list is empty.
+    #[error("there is no signing key")]
+    None,
+    /// More keys than [`KidIndex`] can tell apart.
+    #[error("there are more than {} signing keys", Keys::LEN_MAX)]
+    TooMany,
+    /// A secret is below [`SECRET_LEN_MIN`].
+    #[error("a secret has {0} bytes, and it takes at least {SECRET_LEN_MIN}")]
+    ShortSecret(usize),
+    /// Two keys share a name.
+    #[error("two signing keys have the same kid")]
+    SameKid,
+    /// An issuer is empty, longer than [`NAME_LEN_MAX`] or not [`is_plain_name`].
+    #[error("an issuer is not 1 to {NAME_LEN_MAX} plain printable characters")]
+    Issuer,
+}
+
+/// Which key signed a token: its place in the list of [`Keys`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KidIndex(pub u8);
+
+/// What this relay expects of every token, whichever key signed it.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The `aud` of tokens for this relay.
+    pub audience: String,
+    /// Longest time between `iat` and `exp`, in seconds; above [`LIFETIME_HARD_MAX_S`] that counts.
+    pub lifetime_max_s: u64,
+    /// By how much another machine's clock may differ from ours, in seconds.
+    pub skew_s: u64,
+}
+
+/// What a valid token says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Claims {
+    /// The room to join.
+    pub room: RoomId,
+    /// What the bearer may do there.
+    pub cap: Cap,
+    /// When it was made.
+    pub iat: UnixSeconds,
+    /// When it ends.
+    pub exp: UnixSeconds,
+    /// The token's own name.
+    pub jti: Jti,
+    /// How long the session may last, in seconds; `None` leaves it to the room.
+    pub session: Option<u32>,
+    /// Which key signed it.
+    pub kid: KidIndex,
+}
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// There is none.
+    #[error("no token")]
+    Missing,
+    /// It is not one of ours. The fault is for the operator's `token inspect`, never for a peer.
+    #[error("{0}")]
+    Invalid(Fault),
+    /// It was one of ours, and its time is over.
+    #[error("its time is over")]
+    Expired,
+}
+
+impl TokenError {
+    /// The code that the connection is closed with.
+    pub const fn close(self) -> Close {
+        match self {
+            Self::Missing => Close::TokenMissing,
+            Self::Invalid(_) => Close::TokenInvalid,
+            Self::Expired => Close::TokenExpired,
+        }
+    }
+}
+
+/// The first check that a token fails, in the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// Longer than [`TOKEN_LEN_MAX`].
+    #[error("longer than {TOKEN_LEN_MAX} characters")]
+    Length,
+    /// Not three parts between dots.
+    #[error("not three segments separated by dots")]
+    Segments,
+    /// A part is not canonical base64url.
+    #[error("a segment is not canonical base64url without padding")]
+    Encoding,
+    /// The header is not an object of exactly `alg`, `kid` and `typ`.
+    #[error("the header is not a JSON object of exactly the strings alg, kid and typ, each once")]
+    Header,
+    /// `alg` is another algorithm.
+    #[error("alg is not HS256")]
+    Algorithm,
+    /// `typ` is another type.
+    #[error("typ is not {TYPE}")]
+    Type,
+    /// `kid` names none of the keys.
+    #[error("kid is not one of the configured keys")]
+    Key,
+    /// The MAC does not hold.
+    #[error("the signature does not match")]
+    Signature,
+    /// The claims are not an object of exactly the known claims with their types.
+    #[error(
+        "the claims are not a JSON object of exactly iss, aud, room, cap, iat, exp, jti and \
+         optionally ses, each once, with non-negative integers for iat, exp and ses"
+    )]
+    Claims,
+    /// `room` is not a room's name.
+    #[error("room is not canonical base64url of 16 to 32 bytes")]
+    Room,
+    /// `cap` is not a set of letters.
+    #[error("cap is not one to four distinct letters of s, r, o and c")]
+    Cap,
+    /// `jti` is not 16 bytes.
+    #[error("jti is not canonical base64url of 16 bytes")]
+    Jti,
+    /// `ses` is zero or above [`SESSION_MAX_S`].
+    #[error("ses is not 1 to {SESSION_MAX_S} seconds")]
+    Session,
+    /// `exp` is not after `iat`, or too long after it.
+    #[error("exp is not after iat, or further after it than this relay allows")]
+    Lifetime,
+    /// `iat` is in the future.
+    #[error("iat is in the future")]
+    NotYet,
+    /// `aud` is another relay.
+    #[error("aud is not this relay's audience")]
+    Audience,
+    /// `iss` is not the issuer that belongs to the key.
+    #[error("iss is not the issuer configured for this kid")]
+    Issuer,
+}
+
+/// The keys that tokens may be signed with: the first mints, all verify.
+pub struct Keys {
+    keys: Vec<Key>,
+    /// Stands in for an unknown key, so that looking for one takes as long as having one.
+    stand_in: Hmac<Sha256>,
+}
+
+struct Key {
+    kid: Kid,
+    issuer: String,
+    mac: Hmac<Sha256>,
+}
+
+impl Keys {
+    /// Most keys at a time.
+    pub const LEN_MAX: usize = 8;
+
+    /// Takes the keys, newest first, and wipes the secrets once they are set up.
+    pub fn new(list: Vec<SigningKey>) -> Result<Self, KeyError> {
+        if list.is_empty() {
+            return Err(KeyError::None);
+        }
+        if list.len() > Self::LEN_MAX {
+            return Err(KeyError::TooMany);
+        }
+        let mut keys = Vec::<Key>::with_capacity(list.len());
+        for SigningKey { kid, issuer, secret } in list {
+            if secret.len() < SECRET_LEN_MIN {
+                return Err(KeyError::ShortSecret(secret.len()));
+            }
+            if !is_plain_name(&issuer) {
+                return Err(KeyError::Issuer);
+            }
+            if keys.iter().any(|key| key.kid == kid) {
+                return Err(KeyError::SameKid);
+            }
+            keys.push(Key { kid, issuer, mac: hmac(secret.expose()) });
+        }
+        Ok(Self { keys, stand_in: hmac(&[0; SECRET_LEN_MIN]) })
+    }
+
+    /// Makes a token with the first key.
+    ///
+    /// The lifetime is at least a second and at most what `policy` allows, the session at least a
+    /// second and at most [`SESSION_MAX_S`]. `jti` are 16 fresh random bytes.
+    #[expect(clippy::too_many_arguments, reason = "each is a claim, and each has its own type")]
+    #[expect(clippy::missing_panics_doc, reason = "the list of keys is never empty")]
+    pub fn mint(
+        &self,
+        policy: &Policy,
+        room: &RoomId,
+        cap: Cap,
+        ttl_s: u64,
+        session: Option<u32>,
+        jti: Jti,
+        now: UnixSeconds,
+    ) -> Zeroizing<String> {
+        let key = self.keys.first().expect("`new` refuses an empty list");
+        let header =
+            RawHeader { alg: ALGORITHM.into(), kid: key.kid.as_str().into(), typ: TYPE.into() };
+        let claims = RawClaims {
+            iss: key.issuer.as_str().into(),
+            aud: policy.audience.as_str().into(),
+            room: room.to_base64url().into(),
+            cap: cap.to_text().into(),
+            iat: now.0,
+            exp: now.0.saturating_add(ttl_s.clamp(1, policy.lifetime_s())),
+            jti: jti.to_base64url().into(),
+            ses: session.map(|seconds| seconds.clamp(1, SESSION_MAX_S)),
+        };
+        // Room for the whole token, so that growing leaves no copy behind that is not wiped.
+        let mut token = Zeroizing::new(String::with_capacity(TOKEN_LEN_MAX));
+        append_json(&mut token, &header);
+        token.push('.');
+        append_json(&mut token, &claims);
+        let mut mac = key.mac.clone();
+        mac.update(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(mac.finalize().into_bytes(), &mut token);
+        token
+    }
+
+    /// Checks a token and returns what it says.
+    ///
+    /// That it was not used before is not checked here.
+    pub fn verify(
+        &self,
+        policy: &Policy,
+        token: &str,
+        now: UnixSeconds,
+    ) -> Result<Claims, TokenError> {
+        if token.is_empty() {
+            return Err(TokenError::Missing);
+        }
+        let parts = Parts::decode(token)?;
+        let (kid, key) = self.authenticate(&parts)?;
+        let raw: RawClaims<'_> = object(&parts.claims).ok_or(Fault::Claims)?;
+        let claims = raw.parse(kid)?;
+        claims.check_times(policy, now)?;
+        if raw.aud != policy.audience {
+            return Err(Fault::Audience.into());
+        }
+        if raw.iss != key.issuer {
+            return Err(Fault::Issuer.into());
+        }
+        Ok(claims)
+    }
+
+    /// Checks the header and the MAC.
+    fn authenticate(&self, parts: &Parts<'_>) -> Result<(KidIndex, &Key), Fault> {
+        let header: RawHeader<'_> = object(&parts.header).ok_or(Fault::Header)?;
+        if header.alg != ALGORITHM {
+            return Err(Fault::Algorithm);
+        }
+        if header.typ != TYPE {
+            return Err(Fault::Type);
+        }
+        let found = (0..).zip(&self.keys).find(|(_, key)| key.kid.as_str() == header.kid);
+        let mut mac = found.map_or(&self.stand_in, |(_, key)| &key.mac).clone();
+        mac.update(parts.signed.as_bytes());
+        let holds = mac.verify_slice(&parts.signature).is_ok();
+        match found {
+            None => Err(Fault::Key),
+            Some(_) if !holds => Err(Fault::Signature),
+            Some((index, key)) => Ok((KidIndex(index), key)),
+        }
+    }
+}
+
+impl Policy {
+    /// Longest lifetime, in seconds, at least one.
+    fn lifetime_s(&self) -> u64 {
+        self.lifetime_max_s.clamp(1, LIFETIME_HARD_MAX_S)
+    }
+}
+
+impl Claims {
+    fn check_times(&self, policy: &Policy, now: UnixSeconds) -> Result<(), TokenError> {
+        let lifetime = self.exp.0.checked_sub(self.iat.0);
+        if !lifetime.is_some_and(|s| (1..=policy.lifetime_s()).contains(&s)) {
+            return Err(Fault::Lifetime.into());
+        }
+        if self.iat.0 > now.0.saturating_add(policy.skew_s) {
+            return Err(Fault::NotYet.into());
+        }
+        if now.0 >= self.exp.0.saturating_add(policy.skew_s) {
+            return Err(TokenError::Expired);
+        }
+        Ok(())
+    }
+}
+
+impl From<Fault> for TokenError {
+    fn from(fault: Fault) -> Self {
+        Self::Invalid(fault)
+    }
+}
+
+/// Whether an issuer or audience has 1 to [`NAME_LEN_MAX`] printable ASCII characters, none of
+/// which JSON writes in more than one byte.
+pub fn is_plain_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+    (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// What a token seems to say, decoded without trusting any of it.
+pub struct Explained {
+    /// The header's JSON text, if the first segment is base64url of UTF-8.
+    pub header: Option<String>,
+    /// The claims' JSON text, likewise.
+    pub claims: Option<String>,
+    /// The signature's length in bytes, if it is base64url.
+    pub signature_bytes: Option<usize>,
+}
+
+/// Takes a token apart for a human; says nothing about whether it is valid.
+pub fn explain(token: &str) -> Explained {
+    let mut segments = token.split('.').map(|text| id::from_base64url(text, EXPLAINED_LEN_MAX));
+    let mut next = || segments.next().flatten();
+    let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
+    Explained {
+        header: text(next()),
+        claims: text(next()),
+        signature_bytes: next().map(|bytes| bytes.len()),
+    }
+}
+
+/// A token's segments, decoded.
+struct Parts<'a> {
+    /// What the MAC covers.
+    signed: &'a str,
+    header: Zeroizing<Vec<u8>>,
+    claims: Zeroizing<Vec<u8>>,
+    signature: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Parts<'a> {
+    fn decode(token: &'a str) -> Result<Self, Fault> {
+        if token.len() > TOKEN_LEN_MAX {
+            return Err(Fault::Length);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(Fault::Segments)?;
+        let (header, claims) = signed.split_once('.').ok_or(Fault::Segments)?;
+        if claims.contains('.') {
+            return Err(Fault::Segments);
+        }
+        let decode = |text: &str| match id::from_base64url(text, TOKEN_LEN_MAX) {
+            Some(bytes) => Ok(Zeroizing::new(bytes)),
+            None => Err(Fault::Encoding),
+        };
+        Ok(Self {
+            signed,
+            header: decode(header)?,
+            claims: decode(claims)?,
+            signature: decode(signature)?,
+        })
+    }
+}
+
+/// The header as JSON has it. `Cow`, because a library may escape characters, like `+` in `typ`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHeader<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+}
+
+/// The claims as JSON has them.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawClaims<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    #[serde(borrow)]
+    aud: Cow<'a, str>,
+    #[serde(borrow)]
+    room: Cow<'a, str>,
+    #[serde(borrow)]
+    cap: Cow<'a, str>,
+    iat: u64,
+    exp: u64,
+    #[serde(borrow)]
+    jti: Cow<'a, str>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    ses: Option<u32>,
+}
+
+impl RawClaims<'_> {
+    fn parse(&self, kid: KidIndex) -> Result<Claims, Fault> {
+        if self.ses.is_some_and(|seconds| !(1..=SESSION_MAX_S).contains(&seconds)) {
+            return Err(Fault::Session);
+        }
+        Ok(Claims {
+            room: RoomId::from_base64url(&self.room).ok_or(Fault::Room)?,
+            cap: Cap::parse(&self.cap).ok_or(Fault::Cap)?,
+            iat: UnixSeconds(self.iat),
+            exp: UnixSeconds(self.exp),
+            jti: Jti::from_base64url(&self.jti).ok_or(Fault::Jti)?,
+            session: self.ses,
+            kid,
+        })
+    }
+}
+
+/// Reads an optional claim that is there: `null` is not a way to leave it out.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    u32::deserialize(deserializer).map(Some)
+}
+
+/// Reads a JSON object. Serde would take an array of the members in order as well.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+fn append_json(token: &mut String, value: &impl Serialize) {
+    let mut json = Zeroizing::new(Vec::with_capacity(TOKEN_LEN_MAX));
+    serde_json::to_writer(&mut *json, value).expect("strings and integers always serialise");
+    URL_SAFE_NO_PAD.encode_string(&*json, token);
+}
+
+fn hmac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+const ALGORITHM: &str = "HS256";
+const TYPE: &str = "lethewire-join+jwt";
+
+/// Longest segment that [`explain`] decodes, in bytes: enough to see what a foreign token is.
+const EXPLAINED_LEN_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;
