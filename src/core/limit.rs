@@ -1,0 +1,153 @@
+//! Rate limiting: a token bucket that is one timestamp wide.
+//!
+//! A bucket that holds `amount` and refills it within `period` is fully described by the moment at
+//! which it will next be full. Taking pushes that moment into the future; letting time pass brings
+//! it closer. So there is nothing to refill, no float to drift and no timer to run, and a window's
+//! edge never lets twice the limit through.
+
+use std::time::Duration;
+
+/// A moment of the process' monotonic clock, in nanoseconds since it started (584 years fit).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The moment at which the process' clock started.
+    pub const START: Self = Self(0);
+
+    /// The moment `duration` later; the end of time at most.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// The time that passed since `earlier`, zero if that is in the future.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Whole seconds since 1970, as tokens carry them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixSeconds(pub u64);
+
+/// How much is allowed: `amount` at once, and `amount` per `period` on average.
+///
+/// The unit is whatever the caller counts: messages, bytes, frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    amount: u64,
+    period_ns: u64,
+}
+
+impl Limit {
+    /// Allows `amount` per `period`. Both are at least one (unit, nanosecond).
+    pub fn new(amount: u64, period: Duration) -> Self {
+        Self { amount: amount.max(1), period_ns: nanos(period).max(1) }
+    }
+
+    /// What can be taken at once from a full bucket.
+    pub const fn amount(self) -> u64 {
+        self.amount
+    }
+
+    /// The time it takes to refill `amount`, rounded up to a whole nanosecond.
+    fn refill_ns(self, amount: u64) -> u64 {
+        let product = u128::from(amount) * u128::from(self.period_ns);
+        u64::try_from(product.div_ceil(u128::from(self.amount))).unwrap_or(u64::MAX)
+    }
+}
+
+/// A token bucket, eight bytes wide. The default is full.
+///
+/// The [`Limit`] is not stored: it is the same for all members and comes with each call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    /// When the bucket will be full if nothing more is taken. In the past means full now.
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// Takes `amount`, or says how long to wait before it would be available.
+    ///
+    /// A refused request takes nothing, so a peer that keeps knocking is not punished further. More
+    /// than the bucket holds is never available: the wait is then the whole period.
+    pub fn take(&mut self, limit: &Limit, amount: u64, now: Instant) -> Result<(), Duration> {
+        if amount > limit.amount {
+            return Err(Duration::from_nanos(limit.period_ns));
+        }
+        let full_at = self.full_at.max(now).0.saturating_add(limit.refill_ns(amount));
+        let latest = now.0.saturating_add(limit.period_ns);
+        if full_at <= latest {
+            self.full_at = Instant(full_at);
+            Ok(())
+        } else {
+            Err(Duration::from_nanos(full_at - latest))
+        }
+    }
+
+    /// Whether the bucket is full again, so that it need not be kept.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_full_bucket_gives_its_amount_and_then_says_how_long_to_wait() {
+        let limit = Limit::new(10, 10 * SECOND);
+        let mut bucket = Bucket::default();
+        let now = Instant::START.after(100 * SECOND);
+        assert_eq!(bucket.take(&limit, 10, now), Ok(()));
+        assert_eq!(bucket.take(&limit, 2, now), Err(2 * SECOND));
+        assert_eq!(bucket.take(&limit, 2, now.after(2 * SECOND)), Ok(()));
+        assert!(!bucket.is_full(now.after(11 * SECOND)));
+        assert!(bucket.is_full(now.after(12 * SECOND)));
+    }
+
+    #[test]
+    fn more_than_it_holds_is_never_available() {
+        let limit = Limit::new(10, SECOND);
+        assert_eq!(Bucket::default().take(&limit, 11, Instant::START), Err(SECOND));
+    }
+
+    proptest! {
+        /// Against a model that keeps every grant: the sum within any period never exceeds twice
+        /// the amount (one burst and one refill), and a wait that is honoured is granted.
+        #[test]
+        fn grants_stay_within_the_limit(
+            amount in 1..1000_u64,
+            period_ms in 1..10_000_u64,
+            steps in prop::collection::vec((0..2_000_u64, 1..1000_u64), 1..200),
+        ) {
+            let limit = Limit::new(amount, Duration::from_millis(period_ms));
+            let mut bucket = Bucket::default();
+            let mut now = Instant::START;
+            let mut granted = 0_u128;
+            for (wait_ms, want) in steps {
+                now = now.after(Duration::from_millis(wait_ms));
+                match bucket.take(&limit, want, now) {
+                    Ok(()) => granted += u128::from(want),
+                    Err(wait) if want <= amount => {
+                        let mut later = bucket;
+                        prop_assert_eq!(later.take(&limit, want, now.after(wait)), Ok(()));
+                    }
+                    Err(_) => {}
+                }
+                let elapsed_ns = now.since(Instant::START).as_nanos();
+                let refilled = elapsed_ns * u128::from(amount) / u128::from(limit.period_ns);
+                prop_assert!(granted <= u128::from(amount) + refilled);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The pure half of the relay: what it decides, separated from how it does I/O.
+//!
+//! Nothing here reads a clock, rolls a die, takes a lock, touches a socket or awaits. Time comes in
+//! as an argument, randomness comes in as bytes, and what should happen comes out as a value. That
+//! is what lets every rule of the relay be checked by a unit test, a property test and a fuzzer
+//! without a runtime, and `tests/tidy.rs` enforces it.
+//!
+//! Leaves first: [`id`] (names), [`limit`] (token bucket), [`close`] (why a connection ends),
+//! [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames).
+
+pub mod close;
+pub mod frame;
+pub mod id;
+pub mod limit;
+pub mod secret;
+pub mod token;
+pub mod wire;
