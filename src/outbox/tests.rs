@@ -1,0 +1,226 @@
+//! Tests of the outbox over a socket with a small, countable buffer.
+
+use super::*;
+use proptest::prelude::*;
+use std::sync::Mutex as StdMutex;
+
+const BOUNDS: Bounds = Bounds { bytes: 100, frames: 8 };
+const NOW: Instant = Instant::START;
+
+/// A socket whose kernel buffer takes `room` more bytes.
+struct Pipe(StdMutex<(usize, Vec<u8>)>);
+
+impl Pipe {
+    fn with_room(room: usize) -> Self {
+        Self(StdMutex::new((room, Vec::new())))
+    }
+
+    fn open(&self, room: usize) {
+        self.0.lock().unwrap().0 += room;
+    }
+
+    fn taken(&self) -> Vec<u8> {
+        self.0.lock().unwrap().1.clone()
+    }
+}
+
+impl Socket for Pipe {
+    fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (room, taken) = &mut *self.0.lock().unwrap();
+        let before = *room;
+        for byte in parts.iter().flat_map(|part| part.iter()).take(before) {
+            taken.push(*byte);
+            *room -= 1;
+        }
+        if before == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(before - *room) }
+    }
+
+    fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.0.lock().unwrap().0 == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+/// A frame is its length, `len` times.
+fn send(outbox: &Outbox<Pipe>, frames: &[(u8, FrameKind)]) -> Sent {
+    let bytes: Vec<Vec<u8>> = frames.iter().map(|(len, _)| vec![*len; usize::from(*len)]).collect();
+    let parts: Vec<IoSlice<'_>> = bytes.iter().map(|bytes| IoSlice::new(bytes)).collect();
+    let marks = frames.iter().map(|(len, kind)| Mark { len: usize::from(*len), kind: *kind });
+    outbox.send(&parts, marks, NOW)
+}
+
+fn drain(outbox: &Outbox<Pipe>) -> Outlook {
+    outbox.poll_drain(&mut Context::from_waker(Waker::noop()), NOW)
+}
+
+use FrameKind::{Control, Data, Volatile};
+
+#[test]
+fn a_socket_that_takes_all_needs_no_backlog() {
+    let outbox = Outbox::new(Pipe::with_room(1000), BOUNDS);
+    let sent = send(&outbox, &[(3, Data), (2, Control)]);
+    assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
+    assert_eq!(outbox.socket().taken(), [3, 3, 3, 2, 2]);
+    assert!(outbox.lock().backlog.is_none());
+}
+
+#[test]
+fn what_the_socket_does_not_take_waits_in_order() {
+    let outbox = Outbox::new(Pipe::with_room(4), BOUNDS);
+    assert_eq!(send(&outbox, &[(3, Data), (2, Data)]).queued, 1);
+    assert_eq!(send(&outbox, &[(1, Data)]).queued, 1);
+    assert_eq!(drain(&outbox), Outlook::Open);
+    outbox.socket().open(100);
+    assert_eq!(drain(&outbox), Outlook::Open);
+    assert_eq!(outbox.socket().taken(), [3, 3, 3, 2, 2, 1]);
+    assert!(outbox.lock().backlog.is_none(), "an idle member holds no buffer");
+}
+
+#[test]
+fn volatile_frames_go_first_but_never_one_that_was_begun() {
+    let outbox = Outbox::new(Pipe::with_room(5), BOUNDS);
+    send(&outbox, &[(10, Volatile), (40, Volatile), (30, Data)]);
+    let sent = send(&outbox, &[(50, Data)]);
+    assert!(sent.accepted);
+    assert_eq!(sent.dropped_volatile, 1);
+    outbox.socket().open(1000);
+    drain(&outbox);
+    let expected = [vec![10; 10], vec![30; 30], vec![50; 50]].concat();
+    assert_eq!(outbox.socket().taken(), expected);
+}
+
+#[test]
+fn over_the_bound_the_member_is_closed_as_slow_consumer() {
+    for last in [(101, Data), (100, Volatile)] {
+        let outbox = Outbox::new(Pipe::with_room(2), BOUNDS);
+        send(&outbox, &[(5, Data), (6, Data)]);
+        let sent = send(&outbox, &[last]);
+        if last.1 == Volatile {
+            assert!(sent.accepted && sent.dropped_volatile == 1);
+            continue;
+        }
+        assert!(!sent.accepted);
+        assert_eq!(sent.dropped, 2, "the frame that was begun is finished");
+        assert_eq!(drain(&outbox), Outlook::Closing(Close::SlowConsumer));
+        outbox.socket().open(1000);
+        assert_eq!(drain(&outbox), Outlook::Closed(Close::SlowConsumer));
+        let close = close_frame(4200, "slow_consumer");
+        assert_eq!(outbox.socket().taken(), [vec![5; 5], close].concat());
+        assert!(!send(&outbox, &[(1, Data)]).accepted);
+    }
+}
+
+#[test]
+fn frames_are_bounded_as_well_as_bytes() {
+    let outbox = Outbox::new(Pipe::with_room(0), BOUNDS);
+    assert!(send(&outbox, &[(1, Data); 8]).accepted);
+    assert!(!send(&outbox, &[(1, Data)]).accepted);
+    assert!(outbox.is_ending());
+}
+
+#[test]
+fn the_first_reason_wins_and_comes_after_what_was_accepted() {
+    let outbox = Outbox::new(Pipe::with_room(1), BOUNDS);
+    send(&outbox, &[(3, Data)]);
+    assert!(outbox.close(Close::Restart, Some(Duration::from_millis(9)), NOW));
+    assert!(!outbox.close(Close::Kicked, None, NOW));
+    outbox.socket().open(1000);
+    assert_eq!(drain(&outbox), Outlook::Closed(Close::Restart));
+    let close = close_frame(1012, "restart;r=9");
+    assert_eq!(outbox.socket().taken(), [vec![3; 3], close].concat());
+}
+
+#[test]
+fn a_stall_is_measured_from_the_last_byte_that_moved() {
+    let second = Duration::from_secs(1);
+    let outbox = Outbox::new(Pipe::with_room(0), BOUNDS);
+    assert!(!outbox.is_stalled(second, NOW.after(9 * second)));
+    send(&outbox, &[(9, Data)]);
+    assert!(outbox.is_stalled(second, NOW.after(second)));
+    outbox.socket().open(1);
+    outbox.poll_drain(&mut Context::from_waker(Waker::noop()), NOW.after(second));
+    assert!(!outbox.is_stalled(second, NOW.after(second)));
+    assert!(outbox.is_stalled(second, NOW.after(2 * second)));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Send(Vec<(u8, FrameKind)>),
+    Open(usize),
+    Drain,
+    Close,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let kind = prop::sample::select(vec![Data, Volatile, Control]);
+    prop_oneof![
+        4 => prop::collection::vec((2..30_u8, kind), 1..5).prop_map(Op::Send),
+        2 => (0..60_usize).prop_map(Op::Open),
+        2 => Just(Op::Drain),
+        1 => Just(Op::Close),
+    ]
+}
+
+/// Splits what a socket took into frames, each its length and then its number over and over.
+fn numbers(mut taken: &[u8]) -> Vec<u8> {
+    let mut numbers = Vec::new();
+    while let [len, number, ..] = taken {
+        let (frame, rest) = taken.split_at(usize::from(*len));
+        assert!(frame[1..].iter().all(|byte| byte == number), "a frame was cut");
+        numbers.push(*number);
+        taken = rest;
+    }
+    numbers
+}
+
+proptest! {
+    /// Whatever happens, the socket sees whole frames in order: all that was accepted and is not
+    /// volatile, unless the close frame says why not, and nothing behind the close frame.
+    #[test]
+    fn the_stream_is_whole_frames_in_order(history in prop::collection::vec(op(), 0..60)) {
+        let outbox = Outbox::new(Pipe::with_room(0), BOUNDS);
+        let mut accepted = Vec::new();
+        let (mut number, mut dropped) = (0_u8, 0);
+        for op in history {
+            match op {
+                Op::Send(frames) => {
+                    let mut bytes = Vec::new();
+                    for (len, kind) in &frames {
+                        let mut frame = vec![number; usize::from(*len)];
+                        frame[0] = *len;
+                        bytes.push((frame, *kind, number));
+                        number += 1;
+                    }
+                    let parts: Vec<_> = bytes.iter().map(|(b, ..)| IoSlice::new(b)).collect();
+                    let marks = bytes.iter().map(|(b, k, _)| Mark { len: b.len(), kind: *k });
+                    let sent = outbox.send(&parts, marks, NOW);
+                    if sent.accepted {
+                        accepted.extend(bytes.iter().map(|(_, kind, number)| (*number, *kind)));
+                    }
+                    dropped += sent.dropped_volatile;
+                    let state = outbox.lock();
+                    let waiting = state.backlog.as_ref().map_or(0, |b| b.bytes.len());
+                    prop_assert!(waiting <= BOUNDS.bytes + 20, "the bound and a close frame");
+                }
+                Op::Open(room) => outbox.socket().open(room),
+                Op::Drain => _ = drain(&outbox),
+                Op::Close => _ = outbox.close(Close::Kicked, None, NOW),
+            }
+        }
+        outbox.close(Close::Left, None, NOW);
+        outbox.socket().open(100_000);
+        let Outlook::Closed(why) = drain(&outbox) else { panic!("everything was taken") };
+
+        let taken = outbox.socket().taken();
+        let close = close_frame(why.code(), why.name());
+        let seen = numbers(taken.strip_suffix(&close[..]).unwrap());
+        prop_assert!(seen.is_sorted(), "in order");
+        let missing: Vec<_> = accepted.iter().filter(|(n, _)| !seen.contains(n)).collect();
+        if why == Close::SlowConsumer {
+            let is_behind = |n| seen.last().is_none_or(|last| n > last);
+            prop_assert!(missing.iter().all(|(n, kind)| *kind == Volatile || is_behind(n)));
+        } else {
+            prop_assert_eq!(missing.len() as u64, dropped);
+            prop_assert!(missing.iter().all(|(_, kind)| *kind == Volatile));
+        }
+    }
+}
