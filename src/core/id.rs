@@ -32,7 +32,7 @@ pub fn to_base64url(bytes: &[u8]) -> String {
 ///
 /// In open rooms the name is a hash of the room's certificate (16 bytes); in backend mode the
 /// application picks it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId {
     /// Zero behind `len`.
     bytes: [u8; Self::LEN_MAX],

@@ -8,6 +8,7 @@
 //! Leaves first: [`id`] (names), [`limit`] (token bucket), [`close`] (why a connection ends),
 //! [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames).
 
+pub mod admission;
 pub mod close;
 pub mod frame;
 pub mod id;
