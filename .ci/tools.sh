@@ -84,8 +84,9 @@ need_autobahn() {
   PYTHON27=$(python27) || die "Autobahn needs Python 2.7: put python2.7 into PATH or pyenv's 2.7.18"
   export PYTHON27 PYTHONUSERBASE=$TOOLS/autobahn
   up_to_date autobahn "$wanted" && return
-  retry "$PYTHON27" -m pip install --quiet --user --disable-pip-version-check \
-    --no-python-version-warning -r "$wanted"
+  rm -rf "$TOOLS/autobahn"
+  retry "$PYTHON27" -W ignore -m pip install --quiet --user --disable-pip-version-check \
+    --no-warn-script-location -r "$wanted"
   record autobahn "$wanted"
 }
 
