@@ -1,0 +1,341 @@
+//! The shape of the configuration: one struct per table of `config/default.toml`, one field per
+//! key, with the same names.
+//!
+//! What a key means, its unit, range and default are in that file. What follows from several keys
+//! together is a method here, so that no caller combines them in its own way.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::origin::Origins;
+use super::values::{self, Switch};
+use crate::core::token::Policy;
+
+/// Everything that can be set, secrets excepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the tables are explained in config/default.toml")]
+pub struct Config {
+    pub server: Server,
+    pub log: Log,
+    pub feature: Feature,
+    pub cors: Cors,
+    pub headers: Headers,
+    pub token: Token,
+    pub room: Room,
+    pub limit: Limits,
+    pub http: Http,
+    pub heartbeat: Heartbeat,
+    pub info: Info,
+    /// Which values are not the built-in ones; for [`Config::redacted`] only.
+    #[serde(skip)]
+    pub origins: Origins,
+}
+
+impl Config {
+    /// Whether this is `DEPLOYMENT_ENV=production`.
+    pub fn is_production(&self) -> bool {
+        self.server.deployment_env == Deployment::Production
+    }
+
+    /// Whether the built-in page is served.
+    pub fn demo_page(&self) -> bool {
+        self.feature.demo_page.is_on(!self.is_production())
+    }
+
+    /// Whether error answers say what was wrong with a request.
+    pub fn detailed_errors(&self) -> bool {
+        self.feature.detailed_errors.is_on(!self.is_production())
+    }
+
+    /// Whether log lines are JSON.
+    pub fn json_logs(&self) -> bool {
+        match self.log.format {
+            LogFormat::Auto => self.is_production(),
+            LogFormat::Json => true,
+            LogFormat::Pretty => false,
+        }
+    }
+}
+
+/// Where the relay listens, what it is called and how it starts and ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Server {
+    pub host: IpAddr,
+    pub port: u16,
+    #[serde(with = "values::optional_socket")]
+    pub ops_listen: Option<SocketAddr>,
+    pub deployment_env: Deployment,
+    pub instance_id: String,
+    pub public_url: String,
+    pub trust_proxy: u8,
+    pub worker_threads: u32,
+    pub listen_backlog: u32,
+    pub shutdown_timeout_s: u32,
+    pub drain_rate_per_s: u32,
+}
+
+impl Server {
+    /// Where members connect.
+    pub const fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+
+    /// How long a drain may take.
+    pub fn shutdown_timeout(&self) -> Duration {
+        seconds(self.shutdown_timeout_s)
+    }
+
+    /// The WebSocket scheme, host and port of `public_url` (`wss://relay.example.org`), if it is
+    /// set.
+    pub fn public_ws(&self) -> Option<String> {
+        match self.public_url.split_once("://")? {
+            ("https", host) => Some(format!("wss://{host}")),
+            ("http", host) => Some(format!("ws://{host}")),
+            _ => None,
+        }
+    }
+}
+
+/// What kind of deployment this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deployment {
+    /// A first try or a developer's machine: what is missing is made up, and said so.
+    Development,
+    /// Real users: what is missing or weak is an error.
+    Production,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+    pub aggregate_interval_s: u32,
+}
+
+impl Log {
+    /// Time between two lines with totals; `None` writes none.
+    pub fn aggregate_interval(&self) -> Option<Duration> {
+        (self.aggregate_interval_s > 0).then(|| seconds(self.aggregate_interval_s))
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// JSON in production, readable in development.
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// For eyes.
+    Pretty,
+}
+
+/// What is switched on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Feature {
+    pub demo_page: Switch,
+    pub health_endpoint: bool,
+    pub metrics_endpoint: bool,
+    pub readiness_endpoint: bool,
+    pub graceful_shutdown: bool,
+    pub cors: bool,
+    pub security_headers: bool,
+    pub request_id: bool,
+    pub detailed_errors: Switch,
+    pub ip_tracking: bool,
+    pub token_replay_protection: bool,
+    pub auto_room_cleanup: bool,
+}
+
+/// Whose pages may use this relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Cors {
+    pub allowed_origins: Vec<String>,
+    pub max_age_s: u32,
+}
+
+/// Security headers that depend on the deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Headers {
+    pub csp: String,
+    pub hsts_max_age_s: u32,
+    pub hsts_include_subdomains: bool,
+    pub hsts_preload: bool,
+}
+
+/// Join tokens, their keys' secrets excepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Token {
+    pub kid: String,
+    pub issuer: String,
+    pub audience: String,
+    pub ttl_s: u32,
+    pub ttl_max_s: u32,
+    pub skew_s: u32,
+    pub previous_kid: String,
+    pub replay_entries_max: u32,
+}
+
+impl Token {
+    /// What this relay expects of every token.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            audience: self.audience.clone(),
+            lifetime_max_s: u64::from(self.ttl_max_s),
+            skew_s: u64::from(self.skew_s),
+        }
+    }
+}
+
+/// How large rooms are and how long they live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Room {
+    pub admission: Admission,
+    pub members_max: u32,
+    pub ttl_s: u32,
+    pub idle_s: u32,
+    pub rooms_max: u32,
+    pub batch_bytes: u32,
+    pub padding: Vec<u32>,
+}
+
+impl Room {
+    /// How long a room may live at most.
+    pub fn ttl(&self) -> Duration {
+        seconds(self.ttl_s)
+    }
+
+    /// How long an empty room is remembered.
+    pub fn idle(&self) -> Duration {
+        seconds(self.idle_s)
+    }
+}
+
+/// Who may create rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// Anyone; rooms certify themselves.
+    Open,
+    /// The application's backend, by the tokens that it mints.
+    Backend,
+}
+
+/// What one member, one socket, one address and all together may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Limits {
+    pub payload_bytes: u32,
+    pub messages_per_10s: u32,
+    pub bytes_per_10s: u32,
+    pub frames_per_10s: u32,
+    pub raw_bytes_per_10s: u32,
+    pub fragments_per_message: u32,
+    pub pings_per_10s: u32,
+    pub strikes: u32,
+    pub strike_window_s: u32,
+    pub outbox_bytes: u32,
+    pub outbox_frames: u32,
+    pub write_stall_ms: u32,
+    pub connections: u32,
+    pub connections_per_address: u32,
+    pub room_creates_per_min: u32,
+    pub addresses: u32,
+}
+
+impl Limits {
+    /// How long a member's socket may take nothing while something waits for it.
+    pub fn write_stall(&self) -> Duration {
+        milliseconds(self.write_stall_ms)
+    }
+
+    /// How long a refused message counts.
+    pub fn strike_window(&self) -> Duration {
+        seconds(self.strike_window_s)
+    }
+}
+
+/// How large and how slow an HTTP request may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Http {
+    pub header_timeout_ms: u32,
+    pub header_bytes: u32,
+    pub headers: u32,
+    pub body_bytes: u32,
+    pub body_timeout_ms: u32,
+}
+
+impl Http {
+    /// How long the head of a request may take to arrive.
+    pub fn header_timeout(&self) -> Duration {
+        milliseconds(self.header_timeout_ms)
+    }
+
+    /// How long the body of a request may take to arrive.
+    pub fn body_timeout(&self) -> Duration {
+        milliseconds(self.body_timeout_ms)
+    }
+}
+
+/// How lost members are noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Heartbeat {
+    pub ping_interval_ms: u32,
+    pub misses: u32,
+    pub close_timeout_ms: u32,
+}
+
+impl Heartbeat {
+    /// Time between two pings, give or take a fifth.
+    pub fn ping_interval(&self) -> Duration {
+        milliseconds(self.ping_interval_ms)
+    }
+
+    /// How long a closing handshake may take.
+    pub fn close_timeout(&self) -> Duration {
+        milliseconds(self.close_timeout_ms)
+    }
+}
+
+/// What `/v1/info` says about this deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Info {
+    pub source_url: String,
+    pub operator: String,
+    pub abuse_contact: String,
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count))
+}
+
+fn milliseconds(count: u32) -> Duration {
+    Duration::from_millis(u64::from(count))
+}
