@@ -12,7 +12,7 @@
  */
 const ENDINGS = Object.freeze({
   left: ending('You have left the room', 'To come back, open its link again.', true),
-  room_closed: ending('This room is closed', 'Its owner closed it, or its time was over. The relay keeps nothing of it. To go on talking, make a new room and share its link.'),
+  room_closed: ending('This room is closed', 'Its owner closed it, or its time was over. The relay keeps nothing of what was said. To go on talking, make a new room and share its link.'),
   room_locked: ending('This room is locked', 'Its owner lets nobody in at the moment. Ask them to unlock it, then try again.', true),
   room_full: ending('This room is full', 'It has as many people in it as it takes. Try again when somebody has left.', true),
   kicked: ending('You were removed from the room', 'Its owner took you out. If you think that was a mistake, ask them.'),
