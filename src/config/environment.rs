@@ -29,10 +29,9 @@ impl Environment {
     }
 
     /// An environment of exactly these names and values.
-    pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let pair = |(name, value): (&str, &str)| {
-            (name.to_owned(), Zeroizing::new(value.as_bytes().to_vec()))
-        };
+    pub fn of<'a, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (&'a str, V)>) -> Self {
+        let pair =
+            |(name, value): (&str, V)| (name.to_owned(), Zeroizing::new(value.as_ref().to_vec()));
         Self(pairs.into_iter().map(pair).collect())
     }
 

@@ -46,7 +46,9 @@ pub(super) fn parse(text: &str, name: &str, problems: &mut Problems) -> Layer {
     for (table, value) in &tables {
         match value {
             Value::Dict(_, keys) if is_table(table) => {
-                keys.iter().for_each(|pair| set(&mut layer, table, pair, name, problems));
+                for pair in keys {
+                    set(&mut layer, table, pair, name, problems);
+                }
             }
             Value::Dict(..) => unknown_table(table, name, problems),
             _ => unknown(table, name, problems),
@@ -81,7 +83,7 @@ fn unknown_table(table: &str, name: &str, problems: &mut Problems) {
     let mut known = VARIABLES.iter().map(|variable| variable.path().0);
     match known.find(|known| damerau_levenshtein(table, known) <= 2) {
         Some(known) => {
-            problems.add(subject, format_args!("unknown table; did you mean [{known}]?"))
+            problems.add(subject, format_args!("unknown table; did you mean [{known}]?"));
         }
         None => problems.add(subject, "unknown table; config/default.toml has them all"),
     }

@@ -82,7 +82,14 @@ pub(super) fn keys(
     if let Some(given) = previous {
         list.push(key(&config.token.previous_kid, given.secret)?);
     }
-    Keys::new(list).map_err(|error| problems.add("join tokens", error)).ok()
+    let keys = Keys::new(list);
+    if let Err(error) = &keys
+        && problems.is_empty()
+    {
+        // All that can be refused has been reported by name; this is for what that forgot.
+        problems.add("join tokens", error);
+    }
+    keys.ok()
 }
 
 /// Reads one secret. `Ok(None)` is none; `Err` is a problem that was reported.
@@ -183,13 +190,11 @@ fn state(given: Option<&Given>, random: bool) -> SecretState {
 
 fn random(problems: &mut Problems) -> Option<SecretBytes> {
     let mut bytes = vec![0; SECRET_LEN_MIN];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Some(SecretBytes::new(bytes)),
-        Err(_) => {
-            problems.add(CURRENT.plain, "the system has no random bytes to make one");
-            None
-        }
+    if getrandom::fill(&mut bytes).is_err() {
+        problems.add(CURRENT.plain, "the system has no random bytes to make one");
+        return None;
     }
+    Some(SecretBytes::new(bytes))
 }
 
 /// Whether a secret is an example text, a pattern or a keyboard walk.
@@ -199,9 +204,7 @@ fn random(problems: &mut Problems) -> Option<SecretBytes> {
 fn is_placeholder(secret: &[u8]) -> bool {
     let lower = Zeroizing::new(secret.to_ascii_lowercase());
     let says = |word: &&str| lower.windows(word.len()).any(|window| window == word.as_bytes());
-    let mut distinct = [false; 256];
-    secret.iter().for_each(|byte| distinct[usize::from(*byte)] = true);
-    let distinct = distinct.into_iter().filter(|seen| *seen).count();
+    let distinct = (0..=u8::MAX).filter(|byte| secret.contains(byte)).count();
     // Neighbours that are equal or one apart: "aaaa", "abcdefgh", "98765432".
     let steps = secret.iter().zip(secret.iter().skip(1));
     let steps = steps.filter(|(a, b)| a.abs_diff(**b) <= 1).count();
@@ -273,7 +276,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_secrets_are_not(bytes in any::<[u8; 32]>()) {
-            let hex = bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let hex = bytes.map(|b| format!("{b:02x}")).concat();
             let base64 = crate::core::id::to_base64url(&bytes);
             // Proptest's shrunken and edge values are not random; take what looks random.
             prop_assume!(bytes.iter().filter(|b| **b == 0 || **b == 255).count() < 4);

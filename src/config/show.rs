@@ -12,6 +12,7 @@ use super::variables::VARIABLES;
 impl Config {
     /// The configuration as TOML. Values that are not built in say where they came from, and of
     /// secrets only their length is shown.
+    #[expect(clippy::missing_panics_doc, reason = "plain data always serialises")]
     pub fn redacted(&self) -> String {
         let values =
             Value::serialize(self).expect("every value of the configuration is plain data");
@@ -29,7 +30,7 @@ impl Config {
             match self.origins.values.get(variable.key) {
                 Some(Origin::File) => out.push_str("  # from the file"),
                 Some(Origin::Environment(name)) => {
-                    append(&mut out, format_args!("  # from {name}"))
+                    append(&mut out, format_args!("  # from {name}"));
                 }
                 None => {}
             }
