@@ -13,10 +13,11 @@
 
 import { Chat } from './chat.js';
 import { confirm, prepareDialogs } from './dialogs.js';
+import { createRoom, isSupported, joinRoom, parseLink } from './sdk/index.js';
+import { pageUrl, prepareStart, resetStart } from './start.js';
 import { Stay } from './stay.js';
 import { byId, openPanel, showScreen } from './view.js';
 import { endingOf } from './words.js';
-import { createRoom, isSupported, joinRoom, parseLink } from './sdk/index.js';
 
 const OWNER_KEY = 'owner';
 
@@ -34,9 +35,6 @@ function titleOf(unread = 0) {
   const name = stay ? 'Room · Lethewire' : 'Lethewire';
   return unread > 0 ? `(${unread}) ${name}` : name;
 }
-
-/** This page's address without the fragment. */
-const pageUrl = () => location.origin + location.pathname;
 
 /** Goes where the address says. */
 async function goByAddress({ keepLog = false } = {}) {
@@ -100,12 +98,7 @@ function fail(reason) {
 /** Shows the start, with what went wrong if something did. */
 function showStart(problem = null) {
   leavePlace();
-  byId('problem').hidden = !problem;
-  byId('problem-title').textContent = problem?.title ?? '';
-  byId('problem-text').textContent = problem?.text ?? '';
-  byId('problem-retry').hidden = !problem?.retry;
-  byId('link').value = '';
-  byId('link-error').textContent = '';
+  resetStart(problem);
   showScreen('start');
   document.title = titleOf();
 }
@@ -128,30 +121,10 @@ async function leave() {
   if (sure) goToStart();
 }
 
-/** Takes a link that was pasted, or says what is wrong with it. */
-function followPasted() {
-  const text = byId('link').value.trim();
-  try {
-    const hash = fragmentOf(text);
-    parseLink(pageUrl() + hash);
-    history.pushState(null, '', hash);
-    goByAddress();
-  } catch (error) {
-    byId('link-error').textContent = text ? error.message : 'Paste the link first.';
-    byId('link').setAttribute('aria-invalid', 'true');
-    byId('link').focus();
-  }
-}
-
-/** The fragment of a whole link or of its end. Of another site's link it is none of our business. */
-function fragmentOf(text) {
-  if (/^#?\d+\./.test(text)) return `#${text.replace('#', '')}`;
-  parseLink(text);
-  const url = new URL(text);
-  if (url.origin !== location.origin) {
-    throw new Error(`This link belongs to another site, ${url.host}. Open it there: put it into the address bar.`);
-  }
-  return url.hash;
+/** Goes to the room of a link that was pasted. */
+function follow(hash) {
+  history.pushState(null, '', hash);
+  goByAddress();
 }
 
 function keepOwnerSecret(room) {
@@ -205,21 +178,14 @@ function listen() {
     openPanel(false);
     byId('toggle-panel').focus();
   });
-  byId('join').addEventListener('submit', (event) => {
-    event.preventDefault();
-    followPasted();
-  });
-  byId('link').addEventListener('input', () => {
-    byId('link-error').textContent = '';
-    byId('link').removeAttribute('aria-invalid');
-  });
   addEventListener('popstate', () => { if (!stay || stay.link !== pageUrl() + location.hash) goByAddress(); });
   // A page that comes back from the browser's cache has lost its connection and must not reuse its keys.
   addEventListener('pageshow', ({ persisted }) => { if (persisted) location.reload(); });
 }
 
 prepareDialogs();
+prepareStart(follow);
 listen();
 if (!isSecureContext) fail('insecure_page');
-else if (!await isSupported()) fail('unsupported');
+else if (!await isSupported()) fail('unsupported_browser');
 else goByAddress();

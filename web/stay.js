@@ -177,6 +177,7 @@ export class Stay {
 
   #onInterrupted(state, reason, retryInMs) {
     showState('reconnecting', 'Reconnecting');
+    this.#peopleChanged();
     if (retryInMs > 0) this.#countDown(retryInMs, (text) => { byId('state-countdown').textContent = text; });
     if (this.#interrupted || state !== 'reconnecting') return;
     this.#interrupted = true;
