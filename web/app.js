@@ -28,7 +28,9 @@ let place = 0;
 
 const chat = new Chat(
   (text) => stay.send(text),
-  (unread) => { document.title = titleOf(unread); },
+  (unread) => {
+    document.title = titleOf(unread);
+  },
 );
 
 function titleOf(unread = 0) {
@@ -49,7 +51,9 @@ async function goByAddress({ keepLog = false } = {}) {
     showStart({ ...endingOf('bad_link'), text: error.message });
     return;
   }
-  await enter(() => joinRoom(link, { relay: location.origin, ownerSecret: ownerSecretOf(link) }), { keepLog });
+  await enter(() => joinRoom(link, { relay: location.origin, ownerSecret: ownerSecretOf(link) }), {
+    keepLog,
+  });
 }
 
 /** Makes a room and goes into it. */
@@ -113,11 +117,13 @@ function goToStart() {
 
 /** Leaves the room; whoever would lose the power over it is asked first. */
 async function leave() {
-  const sure = !stay.owns || await confirm({
-    title: 'Leave your room?',
-    text: 'The others can stay, and the link still works. But only this tab can lock or close the room, and it forgets how when you leave.',
-    yes: 'Leave',
-  });
+  const sure =
+    !stay.owns ||
+    (await confirm({
+      title: 'Leave your room?',
+      text: 'The others can stay, and the link still works. But only this tab can lock or close the room, and it forgets how when you leave.',
+      yes: 'Leave',
+    }));
   if (sure) goToStart();
 }
 
@@ -130,7 +136,10 @@ function follow(hash) {
 function keepOwnerSecret(room) {
   const { owner } = parseLink(room.link);
   try {
-    sessionStorage.setItem(OWNER_KEY, JSON.stringify({ owner: [...owner], secret: room.ownerSecret }));
+    sessionStorage.setItem(
+      OWNER_KEY,
+      JSON.stringify({ owner: [...owner], secret: room.ownerSecret }),
+    );
   } catch {
     // Storage is switched off in this browser: then a reload loses the owner's power.
   }
@@ -153,7 +162,8 @@ function forgetOwnerSecret() {
   }
 }
 
-const onClick = (id, act) => byId(id).addEventListener('click', ({ currentTarget }) => act(currentTarget));
+const onClick = (id, act) =>
+  byId(id).addEventListener('click', ({ currentTarget }) => act(currentTarget));
 
 function listen() {
   onClick('create', create);
@@ -178,14 +188,18 @@ function listen() {
     openPanel(false);
     byId('toggle-panel').focus();
   });
-  addEventListener('popstate', () => { if (!stay || stay.link !== pageUrl() + location.hash) goByAddress(); });
+  addEventListener('popstate', () => {
+    if (!stay || stay.link !== pageUrl() + location.hash) goByAddress();
+  });
   // A page that comes back from the browser's cache has lost its connection and must not reuse its keys.
-  addEventListener('pageshow', ({ persisted }) => { if (persisted) location.reload(); });
+  addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) location.reload();
+  });
 }
 
 prepareDialogs();
 prepareStart(follow);
 listen();
 if (!isSecureContext) fail('insecure_page');
-else if (!await isSupported()) fail('unsupported_browser');
+else if (!(await isSupported())) fail('unsupported_browser');
 else goByAddress();

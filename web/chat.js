@@ -52,7 +52,9 @@ export class Chat {
       if (this.#following) this.#caughtUp();
     });
     // A keyboard on the screen, a longer draft, a phone that is turned: the end stays in sight.
-    new ResizeObserver(() => { if (this.#following) this.#toEnd(); }).observe(byId('log'));
+    new ResizeObserver(() => {
+      if (this.#following) this.#toEnd();
+    }).observe(byId('log'));
     addEventListener('focus', () => this.#looked());
     document.addEventListener('visibilitychange', () => this.#looked());
   }
@@ -200,11 +202,14 @@ export class Chat {
     const left = this.#limit - lengthOf(field.value.trim());
     const told = byId('text-length');
     const over = left < 0;
-    if (over && !told.classList.contains('over')) announce(`Too long: a message holds ${this.#limit} characters.`);
+    if (over && !told.classList.contains('over'))
+      announce(`Too long: a message holds ${this.#limit} characters.`);
     told.classList.toggle('over', over);
     told.textContent = over
       ? `${count(-left, 'character', 'characters')} too many (limit ${this.#limit})`
-      : left <= TEXT_WARN ? `${count(left, 'character', 'characters')} left` : '';
+      : left <= TEXT_WARN
+        ? `${count(left, 'character', 'characters')} left`
+        : '';
     byId('send').disabled = over;
   }
 }

@@ -6,8 +6,8 @@
  */
 
 import { encode, svgPath } from './qr.js';
-import { troubleOf } from './words.js';
 import { announce, byId, make, makeSvg } from './view.js';
+import { troubleOf } from './words.js';
 
 /** How long a button says that it has done its work. */
 const FEEDBACK_MS = 2000;
@@ -56,9 +56,12 @@ export function openInvite(link) {
 function drawCode(link) {
   try {
     const { path, side } = svgPath(encode(link));
-    return makeSvg('svg', { viewBox: `0 0 ${side} ${side}`, 'shape-rendering': 'crispEdges', 'aria-hidden': 'true' },
+    return makeSvg(
+      'svg',
+      { viewBox: `0 0 ${side} ${side}`, 'shape-rendering': 'crispEdges', 'aria-hidden': 'true' },
       makeSvg('rect', { width: side, height: side }),
-      makeSvg('path', { d: path }));
+      makeSvg('path', { d: path }),
+    );
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return make('p', 'hint', 'The address of this page is too long for a code.');
@@ -96,7 +99,8 @@ export async function shareLink(link) {
     await navigator.share({ title: 'A room on Lethewire', url: link });
   } catch (error) {
     // Closing the system's sheet without choosing is no fault.
-    if (error.name !== 'AbortError') announce('This device could not share the link. Copy it instead.');
+    if (error.name !== 'AbortError')
+      announce('This device could not share the link. Copy it instead.');
   }
 }
 
@@ -153,10 +157,14 @@ export function confirm({ title, text, yes }) {
     const { signal } = answered;
     byId('confirm-yes').addEventListener('click', () => dialog.close('yes'), { signal });
     byId('confirm-no').addEventListener('click', () => dialog.close('no'), { signal });
-    dialog.addEventListener('close', () => {
-      answered.abort();
-      resolve(dialog.returnValue === 'yes');
-    }, { signal });
+    dialog.addEventListener(
+      'close',
+      () => {
+        answered.abort();
+        resolve(dialog.returnValue === 'yes');
+      },
+      { signal },
+    );
     dialog.returnValue = 'no';
     open(dialog, byId('confirm-no'));
   });

@@ -5,23 +5,24 @@
  * with every connection. What proves that nobody sits in between are the verification words.
  */
 
-const FIRST = [
-  'Amber', 'Azure', 'Birch', 'Bold', 'Brave', 'Bright', 'Brisk', 'Calm', 'Candid', 'Cedar', 'Chalk', 'Clear',
-  'Clever', 'Cobalt', 'Copper', 'Coral', 'Cosy', 'Crisp', 'Dapper', 'Dawn', 'Deft', 'Eager', 'Early', 'Fair',
-  'Fern', 'Frank', 'Gentle', 'Glad', 'Golden', 'Grand', 'Hazel', 'Honest', 'Indigo', 'Ivory', 'Jade', 'Jolly',
-  'Keen', 'Kind', 'Lively', 'Lucky', 'Maple', 'Mellow', 'Merry', 'Mild', 'Misty', 'Neat', 'Nimble', 'Noble',
-  'Olive', 'Patient', 'Pearl', 'Plucky', 'Polite', 'Quick', 'Quiet', 'Rosy', 'Silver', 'Steady', 'Sunny', 'Swift',
-  'Tidy', 'Velvet', 'Warm', 'Witty',
-];
+/** A list of words, from a text. */
+const wordsOf = (text) => text.trim().split(/\s+/);
 
-const SECOND = [
-  'Badger', 'Beaver', 'Bison', 'Bunting', 'Cricket', 'Crane', 'Curlew', 'Dolphin', 'Dormouse', 'Dove', 'Eagle', 'Egret',
-  'Falcon', 'Ferret', 'Finch', 'Fox', 'Gecko', 'Gull', 'Hare', 'Hedgehog', 'Heron', 'Ibex', 'Ibis', 'Jay',
-  'Kestrel', 'Kite', 'Koala', 'Lark', 'Lemur', 'Linnet', 'Lynx', 'Magpie', 'Marten', 'Merlin', 'Mole', 'Moose',
-  'Moth', 'Newt', 'Octopus', 'Osprey', 'Otter', 'Owl', 'Panda', 'Penguin', 'Petrel', 'Plover', 'Puffin', 'Quail',
-  'Rabbit', 'Raven', 'Robin', 'Salmon', 'Seal', 'Sparrow', 'Squirrel', 'Starling', 'Stork', 'Swallow', 'Swan', 'Tern',
-  'Thrush', 'Turtle', 'Walrus', 'Wren',
-];
+const FIRST = wordsOf(`
+  Amber Azure Birch Bold Brave Bright Brisk Calm Candid Cedar Chalk Clear Clever Cobalt Copper
+  Coral Cosy Crisp Dapper Dawn Deft Eager Early Fair Fern Frank Gentle Glad Golden Grand Hazel
+  Honest Indigo Ivory Jade Jolly Keen Kind Lively Lucky Maple Mellow Merry Mild Misty Neat
+  Nimble Noble Olive Patient Pearl Plucky Polite Quick Quiet Rosy Silver Steady Sunny Swift
+  Tidy Velvet Warm Witty
+`);
+
+const SECOND = wordsOf(`
+  Badger Beaver Bison Bunting Cricket Crane Curlew Dolphin Dormouse Dove Eagle Egret Falcon
+  Ferret Finch Fox Gecko Gull Hare Hedgehog Heron Ibex Ibis Jay Kestrel Kite Koala Lark Lemur
+  Linnet Lynx Magpie Marten Merlin Mole Moose Moth Newt Octopus Osprey Otter Owl Panda Penguin
+  Petrel Plover Puffin Quail Rabbit Raven Robin Salmon Seal Sparrow Squirrel Starling Stork
+  Swallow Swan Tern Thrush Turtle Walrus Wren
+`);
 
 /** How many colours style.css has for members (`.tint-0` and so on). */
 export const TINTS = 8;
@@ -44,7 +45,11 @@ export function nameOf(id) {
   const number = spread(id);
   const first = FIRST[number % FIRST.length];
   const second = SECOND[(number >>> 8) % SECOND.length];
-  return { name: `${first} ${second}`, initials: first[0] + second[0], tint: (number >>> 16) % TINTS };
+  return {
+    name: `${first} ${second}`,
+    initials: first[0] + second[0],
+    tint: (number >>> 16) % TINTS,
+  };
 }
 
 /** Names of one room: as `nameOf`, but no two members that are in it share a name. */

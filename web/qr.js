@@ -18,15 +18,28 @@ const CORRECTION = [10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24];
 const BLOCKS = [1, 1, 1, 2, 2, 4, 4, 4, 5, 5, 5, 8, 9, 9, 10];
 /** Centres of the alignment patterns, along both axes. */
 const ALIGNMENT = [
-  [], [6, 18], [6, 22], [6, 26], [6, 30], [6, 34], [6, 22, 38], [6, 24, 42], [6, 26, 46],
-  [6, 28, 50], [6, 30, 54], [6, 32, 58], [6, 34, 62], [6, 26, 46, 66], [6, 26, 48, 70],
+  [],
+  [6, 18],
+  [6, 22],
+  [6, 26],
+  [6, 30],
+  [6, 34],
+  [6, 22, 38],
+  [6, 24, 42],
+  [6, 26, 46],
+  [6, 28, 50],
+  [6, 30, 54],
+  [6, 32, 58],
+  [6, 34, 62],
+  [6, 26, 46, 66],
+  [6, 26, 48, 70],
 ];
 
 /** Where each of the eight masks turns a module over. */
 const MASKS = [
   (x, y) => (x + y) % 2 === 0,
-  (x, y) => y % 2 === 0,
-  (x, y) => x % 3 === 0,
+  (_, y) => y % 2 === 0,
+  (x) => x % 3 === 0,
   (x, y) => (x + y) % 3 === 0,
   (x, y) => (Math.floor(x / 3) + Math.floor(y / 2)) % 2 === 0,
   (x, y) => ((x * y) % 2) + ((x * y) % 3) === 0,
@@ -100,7 +113,9 @@ function dataCodewords(version, bytes) {
   for (let pad = 0xec; bits.length < capacity; pad ^= 0xec ^ 0x11) push(pad, 8);
 
   const out = new Uint8Array(capacity / 8);
-  bits.forEach((bit, i) => { out[i >> 3] |= bit << (7 - (i & 7)); });
+  bits.forEach((bit, i) => {
+    out[i >> 3] |= bit << (7 - (i & 7));
+  });
   return out;
 }
 
@@ -157,7 +172,9 @@ function remainder(data, generator) {
     const factor = byte ^ rest[0];
     rest.copyWithin(0, 1);
     rest[rest.length - 1] = 0;
-    generator.forEach((coefficient, i) => { rest[i] ^= multiply(coefficient, factor); });
+    generator.forEach((coefficient, i) => {
+      rest[i] ^= multiply(coefficient, factor);
+    });
   }
   return rest;
 }
@@ -171,13 +188,20 @@ function patterns(version) {
     set(code, 6, i, i % 2 === 0);
     set(code, i, 6, i % 2 === 0);
   }
-  for (const [x, y] of [[3, 3], [size - 4, 3], [3, size - 4]]) rings(code, x, y, 4);
+  for (const [x, y] of [
+    [3, 3],
+    [size - 4, 3],
+    [3, size - 4],
+  ])
+    rings(code, x, y, 4);
   const centres = ALIGNMENT[version - 1];
   const last = centres.length - 1;
-  centres.forEach((x, i) => centres.forEach((y, j) => {
-    const inFinder = (i === 0 && (j === 0 || j === last)) || (i === last && j === 0);
-    if (!inFinder) rings(code, x, y, 2);
-  }));
+  centres.forEach((x, i) =>
+    centres.forEach((y, j) => {
+      const inFinder = (i === 0 && (j === 0 || j === last)) || (i === last && j === 0);
+      if (!inFinder) rings(code, x, y, 2);
+    }),
+  );
   writeFormat(code, 0);
   if (version >= 7) writeVersion(code);
   return code;
@@ -253,7 +277,8 @@ function place(code, codewords) {
 function masked(code, mask) {
   const flip = MASKS[mask];
   const dark = code.dark.map((row, y) =>
-    row.map((module, x) => (code.fixed[y][x] ? module : module !== flip(x, y))));
+    row.map((module, x) => (code.fixed[y][x] ? module : module !== flip(x, y))),
+  );
   writeFormat({ size: code.size, dark, fixed: code.fixed }, mask);
   return dark;
 }
@@ -267,7 +292,8 @@ function penalty(dark) {
   for (let y = 0; y + 1 < size; y++) {
     for (let x = 0; x + 1 < size; x++) {
       const here = dark[y][x];
-      if (here === dark[y][x + 1] && here === dark[y + 1][x] && here === dark[y + 1][x + 1]) score += 3;
+      if (here === dark[y][x + 1] && here === dark[y + 1][x] && here === dark[y + 1][x + 1])
+        score += 3;
     }
   }
   const darkModules = dark.flat().filter(Boolean).length;
@@ -277,7 +303,7 @@ function penalty(dark) {
 /** Three points for five equal modules in a row, one for each more. */
 function runs(line) {
   let score = 0;
-  for (let i = 0; i < line.length;) {
+  for (let i = 0; i < line.length; ) {
     let end = i;
     while (end < line.length && line[end] === line[i]) end++;
     if (end - i >= 5) score += end - i - 2;

@@ -57,7 +57,9 @@ function fragmentOf(text) {
   parseLink(text);
   const { origin, host, hash } = new URL(text);
   if (origin !== location.origin) {
-    throw new Error(`This link belongs to another site, ${host}. Open it there: put it into the address bar.`);
+    throw new Error(
+      `This link belongs to another site, ${host}. Open it there: put it into the address bar.`,
+    );
   }
   return hash;
 }

@@ -5,10 +5,18 @@
  * app.js's business.
  */
 
-import { closeDialogs, confirm, copyLink, openInvite, openVerify, refreshVerify, shareLink } from './dialogs.js';
+import {
+  closeDialogs,
+  confirm,
+  copyLink,
+  openInvite,
+  openVerify,
+  refreshVerify,
+  shareLink,
+} from './dialogs.js';
 import { Names } from './names.js';
-import { announce, byId, count, openPanel, showPeople, showScreen, showState } from './view.js';
-import { RESET_TEXT, endingOf, gapText, leaveText, troubleOf, waitingOf } from './words.js';
+import { byId, count, openPanel, showPeople, showScreen, showState } from './view.js';
+import { endingOf, gapText, leaveText, RESET_TEXT, troubleOf, waitingOf } from './words.js';
 
 /** Bytes of a payload that a message's own frame and padding may take. */
 const FRAME_BYTES = 256;
@@ -148,7 +156,10 @@ export class Stay {
   #onEntering(reason, retryInMs) {
     showScreen('entering');
     byId('entering-text').textContent = reason ? waitingOf(reason) : '';
-    if (retryInMs > 0) this.#countDown(retryInMs, (text) => { byId('entering-countdown').textContent = text; });
+    if (retryInMs > 0)
+      this.#countDown(retryInMs, (text) => {
+        byId('entering-countdown').textContent = text;
+      });
   }
 
   #onOpen() {
@@ -160,7 +171,9 @@ export class Stay {
       byId('ended').hidden = true;
       byId('room').classList.remove('over');
       byId('owner').hidden = !this.owns;
-      byId('alone-title').textContent = this.#made ? 'Your room is ready' : 'Nobody else is here yet';
+      byId('alone-title').textContent = this.#made
+        ? 'Your room is ready'
+        : 'Nobody else is here yet';
       byId('alone-text').textContent = this.#made
         ? 'Send its link to the people you want to talk to, over a channel that you trust. Whoever has it can come in.'
         : 'If you expected somebody, they may have left, or the link was changed on the way. Whoever has the link can come in.';
@@ -178,10 +191,16 @@ export class Stay {
   #onInterrupted(state, reason, retryInMs) {
     showState('reconnecting', 'Reconnecting');
     this.#peopleChanged();
-    if (retryInMs > 0) this.#countDown(retryInMs, (text) => { byId('state-countdown').textContent = text; });
+    if (retryInMs > 0)
+      this.#countDown(retryInMs, (text) => {
+        byId('state-countdown').textContent = text;
+      });
     if (this.#interrupted || state !== 'reconnecting') return;
     this.#interrupted = true;
-    this.#chat.note(`${waitingOf(reason)} What you write now is sent when the connection is back.`, { warn: true });
+    this.#chat.note(
+      `${waitingOf(reason)} What you write now is sent when the connection is back.`,
+      { warn: true },
+    );
   }
 
   #onClosed(reason) {
@@ -226,7 +245,11 @@ export class Stay {
   }
 
   #onLocked(locked) {
-    this.#chat.note(locked ? 'The room is locked: nobody else can come in' : 'The room is open again to everybody who has the link');
+    this.#chat.note(
+      locked
+        ? 'The room is locked: nobody else can come in'
+        : 'The room is open again to everybody who has the link',
+    );
     this.#showLock();
   }
 
@@ -237,12 +260,19 @@ export class Stay {
 
   #showSummary() {
     byId('summary-people').textContent = count(this.#room.members.size + 1, 'person', 'people');
-    byId('summary-door').textContent = this.#room.locked ? 'locked' : 'open to whoever has the link';
+    byId('summary-door').textContent = this.#room.locked
+      ? 'locked'
+      : 'open to whoever has the link';
   }
 
   #peopleChanged() {
     const { self, members } = this.#room;
-    const others = [...members.values()].map(({ id, verified }) => ({ id, verified, own: false, ...this.#names.of(id) }));
+    const others = [...members.values()].map(({ id, verified }) => ({
+      id,
+      verified,
+      own: false,
+      ...this.#names.of(id),
+    }));
     showPeople(
       [{ id: self, verified: true, own: true, ...this.#names.of(self) }, ...others],
       this.owns ? (person) => this.#remove(person) : null,

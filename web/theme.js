@@ -4,7 +4,6 @@
  * A plain script in the head, so that the page is never painted in the wrong colours first. The
  * choice is kept in sessionStorage: it ends with the tab, like everything else here.
  */
-'use strict';
 
 {
   const KEY = 'theme';

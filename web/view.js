@@ -98,8 +98,12 @@ function personLine(person, remove) {
   } else {
     about.append('checking keys…');
   }
-  const line = make('li', `person tint-${person.tint}`,
-    avatar, make('span', 'person-name', make('strong', '', person.name), about));
+  const line = make(
+    'li',
+    `person tint-${person.tint}`,
+    avatar,
+    make('span', 'person-name', make('strong', '', person.name), about),
+  );
   if (remove && !person.own) {
     const out = button('Remove', 'button', () => remove(person));
     out.setAttribute('aria-label', `Remove ${person.name}`);

@@ -6,10 +6,21 @@ import { after, afterEach, before, test } from 'node:test';
 import { Browsers } from './support/guests.js';
 import { Recorder } from './support/recorder.js';
 import { Relay } from './support/relay.js';
-import { enter, hears, isCalm, isSent, makeRoom, say, secretsOf, talk, together } from './support/rooms.js';
+import {
+  enter,
+  hears,
+  isCalm,
+  isSent,
+  makeRoom,
+  say,
+  secretsOf,
+  talk,
+  together,
+} from './support/rooms.js';
 
 /** What browsers write into the console when a relay is gone for a while; the page cannot prevent it. */
-const RELAY_GONE = /ERR_CONNECTION_REFUSED|can’t establish a connection|was interrupted|WebSocket connection to .* failed/;
+const RELAY_GONE =
+  /ERR_CONNECTION_REFUSED|can’t establish a connection|was interrupted|WebSocket connection to .* failed/;
 
 let browsers;
 let relay;
@@ -44,7 +55,11 @@ async function roomOfTwo(kind = 'firefox') {
   return { ann, bob, link };
 }
 
-for (const [one, other] of [['chromium', 'firefox'], ['chromium', 'chromium'], ['firefox', 'firefox']]) {
+for (const [one, other] of [
+  ['chromium', 'firefox'],
+  ['chromium', 'chromium'],
+  ['firefox', 'firefox'],
+]) {
   test(`${one} and ${other} talk in one room, both ways`, async () => {
     const [ann, bob] = [await guest(one), await guest(other)];
     const link = await makeRoom(ann, relay.url);
@@ -58,11 +73,14 @@ for (const [one, other] of [['chromium', 'firefox'], ['chromium', 'chromium'], [
 
 test('what is written is shown as it was written, never as markup', async () => {
   const { ann, bob } = await roomOfTwo();
-  const text = '<img src=x onerror="document.title=1"> <b>b</b> &amp; https://example.org/\nsecond line';
+  const text =
+    '<img src=x onerror="document.title=1"> <b>b</b> &amp; https://example.org/\nsecond line';
   await ann.fill('#text', text);
   await ann.press('Enter');
   await hears(bob, text);
-  const inside = await bob.evaluate(() => document.querySelector('.message:not(.own) .text').children.length);
+  const inside = await bob.evaluate(
+    () => document.querySelector('.message:not(.own) .text').children.length,
+  );
   assert.equal(inside, 0);
   for (const person of [ann, bob]) await isCalm(person);
 });
@@ -81,9 +99,16 @@ test('somebody who loads the page again comes back, in either browser', async ()
 test('the verification words are the same for everybody, and change with the people', async () => {
   const { ann, bob, link } = await roomOfTwo();
   const words = async (person) => {
-    await person.until(() => document.querySelectorAll('#words li').length === 8
-      && document.querySelector('#digits').textContent.replace(/\D/g, '').length === 60);
-    return await person.evaluate(() => [...document.querySelectorAll('#words li, #digits')].map((item) => item.textContent).join(' '));
+    await person.until(
+      () =>
+        document.querySelectorAll('#words li').length === 8 &&
+        document.querySelector('#digits').textContent.replace(/\D/g, '').length === 60,
+    );
+    return await person.evaluate(() =>
+      [...document.querySelectorAll('#words li, #digits')]
+        .map((item) => item.textContent)
+        .join(' '),
+    );
   };
   for (const person of [ann, bob]) await person.click('#open-verify');
   const before = await words(ann);
@@ -96,8 +121,13 @@ test('the verification words are the same for everybody, and change with the peo
   const now = await words(eve);
   assert.notEqual(now, before);
   for (const person of [ann, bob]) {
-    await person.until((wanted) => [...document.querySelectorAll('#words li, #digits')]
-      .map((item) => item.textContent).join(' ') === wanted, now);
+    await person.until(
+      (wanted) =>
+        [...document.querySelectorAll('#words li, #digits')]
+          .map((item) => item.textContent)
+          .join(' ') === wanted,
+      now,
+    );
   }
 });
 
@@ -203,7 +233,10 @@ test('the maker closes the room: everybody is told, and the link is dead', async
   await ann.click('#close-room');
   await ann.click('#confirm-yes');
   for (const person of [ann, bob]) await person.sees('#ended', /This room is closed/);
-  assert.equal(await bob.evaluate(() => document.querySelector('#composer').checkVisibility()), false);
+  assert.equal(
+    await bob.evaluate(() => document.querySelector('#composer').checkVisibility()),
+    false,
+  );
   const eve = await guest('chromium');
   await eve.open(link);
   await eve.sees('#problem', /This room is closed/);
@@ -224,7 +257,14 @@ test('the maker still owns the room after a reload, and no more after leaving', 
   await ann.click('#confirm-yes');
   await ann.sees('#create');
   await bob.sees('.note', / left/);
-  assert.deepEqual(await ann.evaluate(() => [Object.keys(sessionStorage), Object.keys(localStorage), document.cookie]), [[], [], '']);
+  assert.deepEqual(
+    await ann.evaluate(() => [
+      Object.keys(sessionStorage),
+      Object.keys(localStorage),
+      document.cookie,
+    ]),
+    [[], [], ''],
+  );
   await enter(ann, link);
   await together(ann, bob);
   assert.equal(await ann.evaluate(() => document.querySelector('#owner').checkVisibility()), false);
@@ -252,18 +292,38 @@ test('the secret of the link never leaves a page, in any request or frame', asyn
     await bob.sees('#ended', /closed/);
 
     const { requests, http, frames } = recorder.sent();
-    assert.ok(requests.some((line) => line.startsWith('POST /v1/rooms ')), 'the recorder heard the calls');
-    assert.ok(requests.filter((line) => line.startsWith('GET /v1/ws ')).length >= 4, 'and the handshakes');
+    assert.ok(
+      requests.some((line) => line.startsWith('POST /v1/rooms ')),
+      'the recorder heard the calls',
+    );
+    assert.ok(
+      requests.filter((line) => line.startsWith('GET /v1/ws ')).length >= 4,
+      'and the handshakes',
+    );
     assert.ok(frames.length > 10, 'and the frames');
     for (const secret of secretsOf(link)) {
       assert.equal(http.indexOf(secret), -1, 'in a request');
-      assert.equal(frames.findIndex((frame) => frame.includes(secret)), -1, 'in a frame');
+      assert.equal(
+        frames.findIndex((frame) => frame.includes(secret)),
+        -1,
+        'in a frame',
+      );
     }
     assert.doesNotMatch(http.toString('latin1'), /^referer:/im);
     const plain = ['nobody else reads this', 'a last word'];
-    for (const text of plain) assert.equal(frames.findIndex((frame) => frame.includes(text)), -1, 'the relay could read');
+    for (const text of plain)
+      assert.equal(
+        frames.findIndex((frame) => frame.includes(text)),
+        -1,
+        'the relay could read',
+      );
     for (const person of [ann, bob]) {
-      const elsewhere = person.requests.filter((url) => !url.startsWith(recorder.url) && !url.startsWith('data:') && !url.startsWith(recorder.url.replace('http', 'ws')));
+      const elsewhere = person.requests.filter(
+        (url) =>
+          !url.startsWith(recorder.url) &&
+          !url.startsWith('data:') &&
+          !url.startsWith(recorder.url.replace('http', 'ws')),
+      );
       assert.deepEqual(elsewhere, [], 'a page asks only the place that it came from');
       await isCalm(person);
     }

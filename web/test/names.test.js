@@ -3,14 +3,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Names, TINTS, nameOf } from '../names.js';
+import { Names, nameOf, TINTS } from '../names.js';
 
 /** Ids as the protocol writes them: 11 characters of base64url. */
-const ids = (count) => Array.from({ length: count }, (_, i) => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64BE(BigInt(i) * 0x9e3779b97f4a7c15n & 0xffffffffffffffffn);
-  return bytes.toString('base64url');
-});
+const ids = (count) =>
+  Array.from({ length: count }, (_, i) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64BE((BigInt(i) * 0x9e3779b97f4a7c15n) & 0xffffffffffffffffn);
+    return bytes.toString('base64url');
+  });
 
 test('an id has one name, in every browser', () => {
   const id = 'AAECAwQFBgc';
@@ -30,7 +31,7 @@ test('two members of a room never share a name', () => {
 test('a name is free again when its member has left', () => {
   const names = new Names();
   const [id, twin] = firstTwins(ids(20_000));
-  assert.equal(names.of(id).name + ' 2', names.of(twin).name);
+  assert.equal(`${names.of(id).name} 2`, names.of(twin).name);
   names.forget(id);
   assert.equal(names.of(id).name, nameOf(id).name);
   names.forget('never-seen');
@@ -51,5 +52,8 @@ test('names and colours are spread: most of them occur among many members', () =
   const found = ids(20_000).map(nameOf);
   assert.ok(new Set(found.map((one) => one.name)).size > 3900, 'of 4096 names');
   const tints = found.map((one) => one.tint);
-  assert.deepEqual([...new Set(tints)].sort(), Array.from({ length: TINTS }, (_, i) => i));
+  assert.deepEqual(
+    [...new Set(tints)].sort(),
+    Array.from({ length: TINTS }, (_, i) => i),
+  );
 });

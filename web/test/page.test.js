@@ -54,7 +54,11 @@ for (const kind of ['chromium', 'firefox']) {
     assert.equal(outline, 'solid', 'the focus can be seen');
     await ann.press('Enter');
     await ann.sees('#state', /Connected/);
-    assert.equal(await ann.evaluate(() => document.activeElement.id), 'text', 'the cursor is in the field');
+    assert.equal(
+      await ann.evaluate(() => document.activeElement.id),
+      'text',
+      'the cursor is in the field',
+    );
 
     await ann.type('one');
     await ann.page.keyboard.down('Shift');
@@ -65,13 +69,21 @@ for (const kind of ['chromium', 'firefox']) {
     await isSent(ann, 'one\ntwo');
     assert.equal(await ann.evaluate(() => document.activeElement.id), 'text');
     await ann.press('Enter');
-    assert.equal(await ann.evaluate(() => document.querySelectorAll('.message').length), 1, 'nothing is sent of nothing');
+    assert.equal(
+      await ann.evaluate(() => document.querySelectorAll('.message').length),
+      1,
+      'nothing is sent of nothing',
+    );
 
     await tabTo(ann, '#open-verify');
     await ann.press('Enter');
     await ann.sees('#verify');
     await ann.press('Escape');
-    assert.equal(await ann.evaluate(() => document.activeElement.id), 'open-verify', 'and back where we were');
+    assert.equal(
+      await ann.evaluate(() => document.activeElement.id),
+      'open-verify',
+      'and back where we were',
+    );
 
     await tabTo(ann, '#leave');
     await ann.press('Enter');
@@ -96,7 +108,8 @@ async function audit(person) {
   });
   await tools.detach();
   const { found, passed } = JSON.parse(result.value);
-  for (const rule of ['color-contrast', 'document-title', 'button-name']) assert.ok(passed.includes(rule), `axe tried ${rule}`);
+  for (const rule of ['color-contrast', 'document-title', 'button-name'])
+    assert.ok(passed.includes(rule), `axe tried ${rule}`);
   return found;
 }
 
@@ -117,7 +130,10 @@ for (const colorScheme of ['light', 'dark']) {
 
     await enter(bob, link);
     await together(ann, bob);
-    for (const [speaker, other] of [[ann, bob], [bob, ann]]) {
+    for (const [speaker, other] of [
+      [ann, bob],
+      [bob, ann],
+    ]) {
       await say(speaker, 'hello');
       await hears(other, 'hello');
     }
@@ -140,7 +156,10 @@ test('on a narrow phone nothing is wider than the screen', async () => {
   const viewport = { width: 360, height: 740 };
   const ann = await guest('chromium', { viewport, isMobile: true, hasTouch: true });
   const fits = async (where) => {
-    const [wide, screen] = await ann.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    const [wide, screen] = await ann.evaluate(() => [
+      document.documentElement.scrollWidth,
+      innerWidth,
+    ]);
     assert.ok(wide <= screen && screen === viewport.width, `${where}: ${wide} on ${screen}`);
   };
   await ann.open(relay.url);
@@ -154,7 +173,10 @@ test('on a narrow phone nothing is wider than the screen', async () => {
   await say(bob, long);
   await hears(ann, long);
   await fits('a long word');
-  assert.equal(await ann.evaluate(() => document.querySelector('#people').checkVisibility()), false);
+  assert.equal(
+    await ann.evaluate(() => document.querySelector('#people').checkVisibility()),
+    false,
+  );
   await ann.click('#toggle-panel');
   await ann.sees('#people .verified');
   await fits('panel');
@@ -195,15 +217,23 @@ test('a browser that refuses the clipboard gets the link to copy by hand', async
   const ann = await guest('chromium');
   const link = await makeRoom(ann, relay.url);
   await ann.evaluate(() => {
-    Object.defineProperty(navigator, 'clipboard', { value: { writeText: () => Promise.reject(new Error('no')) } });
+    Object.defineProperty(navigator, 'clipboard', {
+      value: { writeText: () => Promise.reject(new Error('no')) },
+    });
   });
   await ann.click('#alone-copy');
   await ann.sees('#invite');
-  await ann.until((wanted) => getSelection().toString() === wanted || document.activeElement.value === wanted, link);
-  assert.equal(await ann.evaluate(() => {
-    const { value, selectionStart, selectionEnd } = document.querySelector('#invite-link');
-    return value.slice(selectionStart, selectionEnd);
-  }), link);
+  await ann.until(
+    (wanted) => getSelection().toString() === wanted || document.activeElement.value === wanted,
+    link,
+  );
+  assert.equal(
+    await ann.evaluate(() => {
+      const { value, selectionStart, selectionEnd } = document.querySelector('#invite-link');
+      return value.slice(selectionStart, selectionEnd);
+    }),
+    link,
+  );
 });
 
 test('the title counts what came while nobody looked', async () => {
@@ -239,10 +269,18 @@ test('the page keeps the last thousand lines', async () => {
   await makeRoom(ann, relay.url);
   const [lines, first, last] = await ann.evaluate(async () => {
     const { Chat } = await import('./chat.js');
-    const chat = new Chat(() => Promise.resolve(), () => {});
-    for (let i = 0; i < 1005; i++) chat.receive({ id: 'x', name: 'Amber Heron', initials: 'AH', tint: 1 }, `line ${i}`);
+    const chat = new Chat(
+      () => Promise.resolve(),
+      () => {},
+    );
+    for (let i = 0; i < 1005; i++)
+      chat.receive({ id: 'x', name: 'Amber Heron', initials: 'AH', tint: 1 }, `line ${i}`);
     const all = [...document.querySelectorAll('#messages > li')];
-    return [all.length, all[0].querySelector('.text').textContent, all.at(-1).querySelector('.text').textContent];
+    return [
+      all.length,
+      all[0].querySelector('.text').textContent,
+      all.at(-1).querySelector('.text').textContent,
+    ];
   });
   assert.deepEqual([lines, first, last], [1000, 'line 5', 'line 1004']);
 });
@@ -254,20 +292,31 @@ test('somebody who reads further up is told of new messages instead of being mov
   await together(ann, bob);
   await say(bob, 'line\n'.repeat(80).trim());
   await hears(ann, 'line\n'.repeat(80).trim());
-  await ann.until(() => { const log = document.querySelector('#log'); return log.scrollTop + log.clientHeight >= log.scrollHeight - 1; });
-  await ann.evaluate(() => { document.querySelector('#log').scrollTop = 0; });
+  await ann.until(() => {
+    const log = document.querySelector('#log');
+    return log.scrollTop + log.clientHeight >= log.scrollHeight - 1;
+  });
+  await ann.evaluate(() => {
+    document.querySelector('#log').scrollTop = 0;
+  });
   await ann.until(() => document.querySelector('#log').scrollTop === 0);
   await say(bob, 'news');
   await ann.sees('#to-end', /1 new message/);
   assert.equal(await ann.evaluate(() => document.querySelector('#log').scrollTop), 0);
   await ann.click('#to-end');
-  await ann.until(() => document.querySelector('#to-end').hidden && document.querySelector('#log').scrollTop > 0);
+  await ann.until(
+    () => document.querySelector('#to-end').hidden && document.querySelector('#log').scrollTop > 0,
+  );
 });
 
 test('the theme follows the system until the button says otherwise, for this tab', async () => {
   const ann = await guest('chromium', { colorScheme: 'dark' });
   await ann.open(relay.url);
-  const theme = () => ann.evaluate(() => [document.documentElement.dataset.theme, document.querySelector('#theme').ariaPressed]);
+  const theme = () =>
+    ann.evaluate(() => [
+      document.documentElement.dataset.theme,
+      document.querySelector('#theme').ariaPressed,
+    ]);
   assert.deepEqual(await theme(), ['dark', 'true']);
   await ann.page.emulateMedia({ colorScheme: 'light' });
   assert.deepEqual(await theme(), ['light', 'false']);
@@ -294,7 +343,8 @@ test('going back in the browser leaves the room, going forward enters it again',
 test('a browser without the needed encryption is told so, and no room is made', async () => {
   const ann = await guest('chromium');
   await ann.context.addInitScript(() => {
-    crypto.subtle.generateKey = () => Promise.reject(new DOMException('no such algorithm', 'NotSupportedError'));
+    crypto.subtle.generateKey = () =>
+      Promise.reject(new DOMException('no such algorithm', 'NotSupportedError'));
   });
   await ann.open(relay.url);
   await ann.sees('#problem', /This browser cannot join/);
@@ -304,7 +354,17 @@ test('the page is served under a policy that lets no foreign script or text beco
   const ann = await guest('chromium');
   const answer = await ann.page.goto(relay.url);
   const policy = answer.headers()['content-security-policy'];
-  for (const rule of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'"]) {
+  for (const rule of [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+    "form-action 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ]) {
     assert.ok(policy.includes(rule), `${rule} is missing in: ${policy}`);
   }
   assert.equal(answer.headers()['referrer-policy'], 'no-referrer');

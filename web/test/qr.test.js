@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import jsqr from 'jsqr';
 
-import { BYTES_MAX, QUIET, encode, svgPath } from '../qr.js';
+import { BYTES_MAX, encode, QUIET, svgPath } from '../qr.js';
 
 /** Pixels per module: what the reader gets is a picture, not our array. */
 const SCALE = 3;
@@ -35,7 +35,10 @@ function linkOf(length) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return alphabet[state >>> 26];
   };
-  return 'https://a.b/#1.'.slice(0, length) + Array.from({ length: Math.max(0, length - 15) }, next).join('');
+  return (
+    'https://a.b/#1.'.slice(0, length) +
+    Array.from({ length: Math.max(0, length - 15) }, next).join('')
+  );
 }
 
 test('every length up to the limit is read back, with every mask and version', () => {
@@ -44,12 +47,19 @@ test('every length up to the limit is read back, with every mask and version', (
   for (let length = 1; length <= BYTES_MAX; length++) {
     const text = linkOf(length);
     const code = encode(text);
-    assert.equal(read(code)?.data, text, `length ${length}, version ${code.version}, mask ${code.mask}`);
+    assert.equal(
+      read(code)?.data,
+      text,
+      `length ${length}, version ${code.version}, mask ${code.mask}`,
+    );
     masks.add(code.mask);
     versions.add(code.version);
   }
   assert.equal(masks.size, 8);
-  assert.deepEqual([...versions], CAPACITY.map((_, i) => i + 1));
+  assert.deepEqual(
+    [...versions],
+    CAPACITY.map((_, i) => i + 1),
+  );
 });
 
 test('the smallest version that holds the text is taken', () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { RESET_TEXT, endingOf, gapText, leaveText, troubleOf, waitingOf } from '../words.js';
+import { endingOf, gapText, leaveText, RESET_TEXT, troubleOf, waitingOf } from '../words.js';
 
 const read = (path) => readFile(new URL(path, import.meta.url), 'utf8');
 
@@ -20,14 +20,20 @@ async function sdkNames(beginning) {
   const at = page.indexOf(beginning);
   assert.ok(at >= 0, `sdk/README.md has no paragraph "${beginning}"`);
   const section = page.slice(at, page.indexOf('\n\n', at));
-  return [...section.matchAll(/`([a-z]\w*)`/g)].map(([, name]) => name).filter((name) => name !== 'state');
+  return [...section.matchAll(/`([a-z]\w*)`/g)]
+    .map(([, name]) => name)
+    .filter((name) => name !== 'state');
 }
 
 const nobody = endingOf('a_name_that_nobody_has');
 
 test('every way in which a stay can end has a title, a text and a next step of its own', async () => {
-  const names = [...await closeNames(), ...await sdkNames('Reasons of `state`')].filter((name) => name !== 'room');
-  assert.ok(names.length > 30 && names.includes('heartbeat_lost') && names.includes('admission_failed'));
+  const names = [...(await closeNames()), ...(await sdkNames('Reasons of `state`'))].filter(
+    (name) => name !== 'room',
+  );
+  assert.ok(
+    names.length > 30 && names.includes('heartbeat_lost') && names.includes('admission_failed'),
+  );
   for (const name of new Set(names.filter((one) => one !== 'ready'))) {
     const ending = endingOf(name);
     assert.notEqual(ending, nobody, `${name} has no words of its own`);
@@ -37,7 +43,14 @@ test('every way in which a stay can end has a title, a text and a next step of i
 });
 
 test('what cannot be mended by trying again does not offer it', () => {
-  for (const name of ['room_closed', 'kicked', 'blocked', 'bad_link', 'unsupported', 'insecure_page']) {
+  for (const name of [
+    'room_closed',
+    'kicked',
+    'blocked',
+    'bad_link',
+    'unsupported_browser',
+    'insecure_page',
+  ]) {
     assert.equal(endingOf(name).retry, false, name);
   }
   for (const name of ['network', 'room_full', 'room_locked', 'overload', 'heartbeat_lost']) {
@@ -49,7 +62,9 @@ test('what goes wrong in a room is told, each trouble in its own words', async (
   const names = await sdkNames('Codes of `error` events');
   assert.ok(names.includes('undecryptable') && names.includes('messages_lost'));
   const unknown = troubleOf('a_name_that_nobody_has');
-  for (const name of names.filter((one) => !['error', 'count', 'iterator_overflow'].includes(one))) {
+  for (const name of names.filter(
+    (one) => !['error', 'count', 'iterator_overflow'].includes(one),
+  )) {
     assert.notEqual(troubleOf(name), unknown, `${name} has no words of its own`);
   }
 });

@@ -38,7 +38,8 @@ class Guest {
     this.faults = [];
     this.requests = [];
     page.on('console', (message) => {
-      if (['error', 'warning', 'warn'].includes(message.type())) this.faults.push(`console: ${message.text()}`);
+      if (['error', 'warning', 'warn'].includes(message.type()))
+        this.faults.push(`console: ${message.text()}`);
     });
     page.on('pageerror', (error) => this.faults.push(`exception: ${error.message}`));
     page.on('request', (request) => this.requests.push(request.url()));
@@ -73,17 +74,28 @@ class Guest {
   async sees(selector, pattern = /./s) {
     const wanted = { selector, source: pattern.source, flags: pattern.flags };
     try {
-      await this.until(({ selector: one, source, flags }) => [...document.querySelectorAll(one)].some((element) =>
-        element.checkVisibility() && new RegExp(source, flags).test(element.textContent)), wanted);
+      await this.until(
+        ({ selector: one, source, flags }) =>
+          [...document.querySelectorAll(one)].some(
+            (element) =>
+              element.checkVisibility() && new RegExp(source, flags).test(element.textContent),
+          ),
+        wanted,
+      );
     } catch (error) {
       const screen = await this.evaluate(() => document.body.innerText);
-      throw new Error(`${this.constructor.name} does not see ${selector} with ${pattern}; the page says:\n${screen}\n${this.faults.join('\n')}`, { cause: error });
+      throw new Error(
+        `${this.constructor.name} does not see ${selector} with ${pattern}; the page says:\n${screen}\n${this.faults.join('\n')}`,
+        { cause: error },
+      );
     }
   }
 
   /** Everything the page complained about so far, and the violations of its policy. */
   async complaints() {
-    const violations = await this.evaluate(() => globalThis.policyViolations ?? ['the page was not watched']);
+    const violations = await this.evaluate(
+      () => globalThis.policyViolations ?? ['the page was not watched'],
+    );
     return [...this.faults, ...violations];
   }
 
@@ -135,9 +147,21 @@ export class Browsers {
     const browsers = new Browsers();
     browsers.chromium = await chromium.launch({
       executablePath: binary(CHROMIUM),
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
     });
-    browsers.firefox = await puppeteer.launch({ browser: 'firefox', executablePath: binary(FIREFOX), headless: true });
+    browsers.firefox = await puppeteer.launch({
+      browser: 'firefox',
+      executablePath: binary(FIREFOX),
+      headless: true,
+    });
     return browsers;
   }
 

@@ -16,7 +16,9 @@ export class Recorder {
   /** Listens on a free port, and passes on to the relay at `port`. */
   static async start(port) {
     const recorder = new Recorder();
-    recorder.#server = createServer((browser) => recorder.#join(browser, connect(port, '127.0.0.1')));
+    recorder.#server = createServer((browser) =>
+      recorder.#join(browser, connect(port, '127.0.0.1')),
+    );
     recorder.#server.listen(0, '127.0.0.1');
     await once(recorder.#server, 'listening');
     return recorder;
@@ -58,7 +60,12 @@ export class Recorder {
       const upgrade = bytes.indexOf('GET /v1/ws ');
       const end = upgrade < 0 ? bytes.length : bytes.indexOf('\r\n\r\n', upgrade) + 4;
       http.push(bytes.subarray(0, end));
-      requests.push(...bytes.subarray(0, end).toString('latin1').match(/^[A-Z]+ \/\S* HTTP\/1\.1$/gm) ?? []);
+      requests.push(
+        ...(bytes
+          .subarray(0, end)
+          .toString('latin1')
+          .match(/^[A-Z]+ \/\S* HTTP\/1\.1$/gm) ?? []),
+      );
       frames.push(...unmask(bytes.subarray(end)));
     }
     return { requests, http: Buffer.concat(http), frames };
@@ -74,7 +81,7 @@ export class Recorder {
 /** The payloads of the complete masked frames in what a client has sent. */
 function unmask(bytes) {
   const frames = [];
-  for (let at = 0; at + 2 <= bytes.length;) {
+  for (let at = 0; at + 2 <= bytes.length; ) {
     let length = bytes[at + 1] & 0x7f;
     let head = 2;
     if (length === 126) {
@@ -87,7 +94,9 @@ function unmask(bytes) {
     const start = at + head + 4;
     if (start + length > bytes.length) break;
     const mask = bytes.subarray(at + head, start);
-    frames.push(Buffer.from(bytes.subarray(start, start + length).map((byte, i) => byte ^ mask[i % 4])));
+    frames.push(
+      Buffer.from(bytes.subarray(start, start + length).map((byte, i) => byte ^ mask[i % 4])),
+    );
     at = start + length;
   }
   return frames;

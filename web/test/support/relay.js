@@ -6,8 +6,9 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const BINARY = process.env.LETHEWIRE_BIN
-  ?? fileURLToPath(new URL('../../../target/release/lethewire', import.meta.url));
+const BINARY =
+  process.env.LETHEWIRE_BIN ??
+  fileURLToPath(new URL('../../../target/release/lethewire', import.meta.url));
 
 /** Longest a relay may take to say where it listens. */
 const START_MS = 20_000;
@@ -45,7 +46,10 @@ export class Relay {
     this.#process = child;
     const lines = [];
     this.port = await new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`the relay did not say where it listens:\n${lines.join('\n')}`)), START_MS);
+      const late = setTimeout(
+        () => reject(new Error(`the relay did not say where it listens:\n${lines.join('\n')}`)),
+        START_MS,
+      );
       const listen = (line) => {
         lines.push(line);
         const found = line.match(/127\.0\.0\.1:(\d+)/);
@@ -53,9 +57,12 @@ export class Relay {
         clearTimeout(late);
         resolve(Number(found[1]));
       };
-      for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', listen);
+      for (const stream of [child.stdout, child.stderr])
+        createInterface({ input: stream }).on('line', listen);
       child.once('error', reject);
-      child.once('exit', (code) => reject(new Error(`the relay ended at once (${code}):\n${lines.join('\n')}`)));
+      child.once('exit', (code) =>
+        reject(new Error(`the relay ended at once (${code}):\n${lines.join('\n')}`)),
+      );
     });
   }
 

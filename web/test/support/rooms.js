@@ -20,8 +20,9 @@ export async function enter(guest, link) {
 export async function together(...guests) {
   for (const guest of guests) {
     await guest.until(
-      (others) => document.querySelectorAll('.person .verified').length === others
-        && document.querySelectorAll('.person').length === others + 1,
+      (others) =>
+        document.querySelectorAll('.person .verified').length === others &&
+        document.querySelectorAll('.person').length === others + 1,
       guests.length - 1,
     );
   }
@@ -36,14 +37,24 @@ export async function say(guest, text) {
 
 /** Waits until an own message stands there as sent. */
 export async function isSent(guest, text) {
-  await guest.until((wanted) => [...document.querySelectorAll('.message.own:not(.waiting, .failed) .text')]
-    .some((line) => line.textContent === wanted), text);
+  await guest.until(
+    (wanted) =>
+      [...document.querySelectorAll('.message.own:not(.waiting, .failed) .text')].some(
+        (line) => line.textContent === wanted,
+      ),
+    text,
+  );
 }
 
 /** Waits until a message of somebody else is there, exactly so. */
 export async function hears(guest, text) {
-  await guest.until((wanted) => [...document.querySelectorAll('.message:not(.own) .text')]
-    .some((line) => line.textContent === wanted), text);
+  await guest.until(
+    (wanted) =>
+      [...document.querySelectorAll('.message:not(.own) .text')].some(
+        (line) => line.textContent === wanted,
+      ),
+    text,
+  );
 }
 
 /** Each says something that each other hears. */
@@ -66,5 +77,11 @@ export function secretsOf(link) {
   const [, text] = new URL(link).hash.split('.');
   const bytes = Buffer.from(text, 'base64url');
   assert.equal(bytes.length, 32);
-  return [text, bytes, bytes.toString('hex'), bytes.toString('hex').toUpperCase(), bytes.toString('base64')];
+  return [
+    text,
+    bytes,
+    bytes.toString('hex'),
+    bytes.toString('hex').toUpperCase(),
+    bytes.toString('base64'),
+  ];
 }
