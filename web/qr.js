@@ -195,13 +195,13 @@ function patterns(version) {
   ])
     rings(code, x, y, 4);
   const centres = ALIGNMENT[version - 1];
-  const last = centres.length - 1;
-  centres.forEach((x, i) =>
-    centres.forEach((y, j) => {
-      const inFinder = (i === 0 && (j === 0 || j === last)) || (i === last && j === 0);
+  const [first, last] = [centres.at(0), centres.at(-1)];
+  for (const x of centres) {
+    for (const y of centres) {
+      const inFinder = (x === first && (y === first || y === last)) || (x === last && y === first);
       if (!inFinder) rings(code, x, y, 2);
-    }),
-  );
+    }
+  }
   writeFormat(code, 0);
   if (version >= 7) writeVersion(code);
   return code;
