@@ -14,6 +14,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::config::Config;
 use crate::core::limit::{Bucket, Instant, Limit};
 
 /// What every address may do, and how many addresses are kept.
@@ -25,6 +26,17 @@ pub struct AddressLimits {
     pub room_creations: Limit,
     /// Addresses kept at the same time.
     pub addresses_max: usize,
+}
+
+impl From<&Config> for AddressLimits {
+    fn from(config: &Config) -> Self {
+        let limit = &config.limit;
+        Self {
+            connections: limit.connections_per_address,
+            room_creations: Limit::new(u64::from(limit.room_creates_per_min), MINUTE),
+            addresses_max: usize::try_from(limit.addresses).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// Why an address is not let in.
@@ -216,6 +228,8 @@ impl Entry {
     }
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 const SALT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An entry is 48 bytes and a sweep walks all of them, so not every second.
@@ -226,8 +240,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
-
-    const MINUTE: Duration = Duration::from_secs(60);
 
     fn limits(connections: u32, rooms: u64, addresses_max: usize) -> AddressLimits {
         let room_creations = Limit::new(rooms, MINUTE);

@@ -12,6 +12,7 @@ use std::collections::hash_map::{self, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::core::admission::{
     AdmissionKey, OwnerHash, OwnerSecret, RoomOptions, WantedOptions, opens, owner_hash,
 };
@@ -27,6 +28,20 @@ pub struct RecordLimits {
     pub ceilings: RoomOptions,
     /// Whether empty rooms end after their idle time. Without it they live for their whole time.
     pub ends_idle: bool,
+}
+
+impl From<&Config> for RecordLimits {
+    fn from(config: &Config) -> Self {
+        let Config { room, feature, .. } = config;
+        let ceilings = RoomOptions {
+            ttl_s: room.ttl_s,
+            idle_s: room.idle_s,
+            members_max: room.members_max,
+            padding: false,
+        };
+        let rooms_max = usize::try_from(room.rooms_max).unwrap_or(usize::MAX);
+        Self { rooms_max, ceilings, ends_idle: feature.auto_room_cleanup }
+    }
 }
 
 /// All room records of this node.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::{Config, Token};
 use crate::core::id::Jti;
 use crate::core::limit::Instant;
 use crate::core::token::KidIndex;
@@ -52,6 +53,14 @@ impl Replay {
     /// earliest to the latest moment, skew on both sides included.
     pub fn new(validity: Duration, entries_max: usize) -> Self {
         Self { validity, entries_max, used: Mutex::default() }
+    }
+
+    /// Creates the list for the tokens that a configuration accepts.
+    pub fn of(config: &Config) -> Self {
+        let Token { ttl_max_s, skew_s, replay_entries_max, .. } = config.token;
+        // From `skew` before it was issued to `skew` after it expired.
+        let validity = Duration::from_secs(u64::from(ttl_max_s) + 2 * u64::from(skew_s) + 1);
+        Self::new(validity, usize::try_from(replay_entries_max).unwrap_or(usize::MAX))
     }
 
     /// Uses a token: the first call with a name succeeds, and none after it for `validity`.
