@@ -1,0 +1,141 @@
+//! What all requests share: the configuration, the tables, the keys, and whether a drain is on.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::cors::Origins;
+use super::headers::Fixed;
+use super::problem::Problem;
+use super::status;
+use crate::admission::addresses::{AddressGuard, Addresses, TooMany};
+use crate::admission::records::Records;
+use crate::admission::replay::Replay;
+use crate::clock;
+use crate::config::Config;
+use crate::core::token::{Keys, Policy};
+use crate::hub::Hub;
+use crate::metrics::{Metrics, Refusal};
+
+/// What all requests of a relay share.
+pub struct App {
+    /// The configuration, secrets excepted.
+    pub config: Arc<Config>,
+    /// Every number.
+    pub metrics: Arc<Metrics>,
+    /// The rooms that are known.
+    pub records: Arc<Records>,
+    /// The rooms that have members.
+    pub hub: Arc<Hub>,
+    /// The tokens that were used; absent if that is switched off.
+    pub replay: Option<Replay>,
+    /// What addresses take; absent if that is switched off.
+    pub addresses: Option<Arc<Addresses>>,
+    pub(super) keys: Keys,
+    pub(super) policy: Policy,
+    pub(super) origins: Origins,
+    pub(super) fixed: Fixed,
+    pub(super) info: Bytes,
+    draining: CancellationToken,
+    drain_asked: CancellationToken,
+}
+
+impl App {
+    /// Puts everything together that requests need.
+    ///
+    /// # Errors
+    ///
+    /// When a configured header is none, or the system has no random bytes.
+    pub fn new(config: Config, keys: Keys) -> io::Result<Self> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let records = Arc::new(Records::new((&*config).into()));
+        let hub = Hub::new(Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&records));
+        let feature = &config.feature;
+        let policy = config.token.policy();
+        let addresses = if feature.ip_tracking {
+            Some(Addresses::new((&*config).into(), clock::now())?)
+        } else {
+            None
+        };
+        let replay = feature.token_replay_protection.then(|| Replay::of(&config));
+        let fixed = Fixed::new(&config).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "headers.csp is no header value")
+        })?;
+        Ok(Self {
+            origins: Origins::new(&config),
+            info: status::info_body(&config),
+            draining: CancellationToken::new(),
+            drain_asked: CancellationToken::new(),
+            config,
+            metrics,
+            records,
+            hub,
+            replay,
+            addresses,
+            keys,
+            policy,
+            fixed,
+        })
+    }
+
+    /// Answers "not ready" and takes no new members from now on.
+    pub fn start_draining(&self) {
+        self.draining.cancel();
+    }
+
+    /// Whether the relay is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Waits until the relay is about to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Waits until an operator asks for a drain.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn drain_asked(&self) {
+        self.drain_asked.cancelled().await;
+    }
+
+    pub(super) fn ask_for_drain(&self) {
+        self.drain_asked.cancel();
+    }
+
+    /// Counts one more connection of an address, unless it has too many.
+    pub fn connect(&self, from: IpAddr) -> Result<Option<AddressGuard>, Refusal> {
+        let Some(addresses) = &self.addresses else { return Ok(None) };
+        addresses.connect(from, clock::now()).map(Some).map_err(|too_many| match too_many {
+            TooMany::Addresses => Refusal::Addresses,
+            TooMany::Connections | TooMany::RoomCreations(_) => Refusal::AddressConnections,
+        })
+    }
+
+    /// The answer to somebody for whom there is no place.
+    pub(super) fn no_place(&self, refusal: Refusal) -> Problem {
+        self.metrics.refused(refusal);
+        match refusal {
+            Refusal::AddressConnections => {
+                let quota = u64::from(self.config.limit.connections_per_address);
+                Problem::quota_exceeded("connections", quota, CONNECTIONS_WAIT, CONNECTIONS_WAIT)
+            }
+            _ => Problem::reduced_capacity(),
+        }
+    }
+}
+
+/// Connections come free when others end; there is no telling when.
+const CONNECTIONS_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,82 @@
+//! Who is at the other end: the client's address, behind a fixed number of trusted proxies.
+//!
+//! Without proxies it is the socket's. With N of them it is the Nth entry from the right of all
+//! `X-Forwarded-For` lines together; whatever stands left of it, anybody could have written. Fewer
+//! entries than proxies means that the request took another way, and it is refused.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::header::HeaderMap;
+
+/// The address of the client, or `None` if the proxies' part of the list is missing or malformed.
+pub(super) fn address(peer: IpAddr, headers: &HeaderMap, proxies: u8) -> Option<IpAddr> {
+    let Some(skipped) = usize::from(proxies).checked_sub(1) else { return Some(peer) };
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let entries = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let entries: Vec<_> = entries.collect();
+    let entry = entries.into_iter().rev().nth(skipped)?;
+    parse(std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']))
+}
+
+/// An address, in the forms that proxies write: bare, with a port, or in brackets.
+fn parse(entry: &str) -> Option<IpAddr> {
+    let bare = || entry.parse::<IpAddr>().ok();
+    let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    bare().or_else(with_port).or_else(bracketed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 200));
+
+    fn behind(proxies: u8, lines: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+        }
+        address(PEER, &headers, proxies).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn without_proxies_the_header_is_the_clients_own_invention() {
+        assert_eq!(behind(0, &["203.0.113.9"]).as_deref(), Some("192.0.2.200"));
+        assert_eq!(behind(0, &[]).as_deref(), Some("192.0.2.200"));
+    }
+
+    #[test]
+    fn the_nth_from_the_right_counts_over_all_lines() {
+        let spoofed = ["6.6.6.6, 203.0.113.1", "203.0.113.2,203.0.113.3"];
+        assert_eq!(behind(1, &spoofed).as_deref(), Some("203.0.113.3"));
+        assert_eq!(behind(2, &spoofed).as_deref(), Some("203.0.113.2"));
+        assert_eq!(behind(3, &spoofed).as_deref(), Some("203.0.113.1"));
+        assert_eq!(behind(5, &spoofed), None, "fewer entries than proxies");
+        assert_eq!(behind(1, &[]), None);
+        assert_eq!(behind(2, &["203.0.113.1"]), None);
+    }
+
+    #[test]
+    fn an_entry_is_an_address_and_nothing_else() {
+        for (entry, address) in [
+            ("203.0.113.1", Some("203.0.113.1")),
+            (" 203.0.113.1\t", Some("203.0.113.1")),
+            ("203.0.113.1:4711", Some("203.0.113.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("[2001:db8::1]:4711", Some("2001:db8::1")),
+            ("::ffff:203.0.113.1", Some("::ffff:203.0.113.1")),
+            ("fe80::1%eth0", None),
+            ("unknown", None),
+            ("_hidden", None),
+            ("", None),
+            ("203.0.113.1 203.0.113.2", None),
+            ("0x7f.1", None),
+        ] {
+            assert_eq!(behind(1, &[entry]).as_deref(), address, "{entry}");
+        }
+        assert_eq!(behind(1, &["203.0.113.1, "]), None, "the last one is empty");
+    }
+}

@@ -1,0 +1,173 @@
+//! The WebSocket handshake: from a request to a place in a room, or to the code that says why not.
+//!
+//! What is wrong with the request itself is answered in plain HTTP. What is wrong with its token is
+//! not, because a browser cannot see the status of a failed handshake: the handshake is completed
+//! and the connection closed at once with the code. The token is burnt last, when a place in the
+//! room is already held, so that a refusal for any other reason does not use it up.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Incoming;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::{Request, Version};
+
+use super::problem::Problem;
+use super::{Answer, App};
+use crate::admission::records::Refused;
+use crate::admission::replay::Burn;
+use crate::clock;
+use crate::core::close::Close;
+use crate::core::token::{Cap, Claims, TokenError};
+use crate::hub::{Grant, Hub, Reservation};
+use crate::metrics::{Count, Refusal};
+
+/// The subprotocol, which is also the protocol's version.
+pub(crate) const SUBPROTOCOL: &str = "lethewire.v1";
+/// What a token is prefixed with among the subprotocols.
+const BEARER: &str = "lethewire.bearer.";
+
+/// Answers a handshake. With 101 comes who may now speak on the connection, or the code to close
+/// it with.
+pub(super) fn upgrade(
+    app: &App,
+    request: &mut Request<Incoming>,
+) -> Result<(Answer, Result<Reservation, Close>), Problem> {
+    check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
+    let offer = Offer::of(request.headers());
+    let speaks = offer.version;
+    let admitted = if speaks { admit(app, &offer) } else { Err(Close::UnsupportedVersion) };
+    if let Err(close) = &admitted {
+        app.metrics.refused(refusal(*close));
+    }
+    let Ok((answer, _socket)) = fastwebsockets::upgrade::upgrade(&mut *request) else {
+        return Err(Problem::bad_request("not a WebSocket handshake"));
+    };
+    let mut answer = answer.map(|_empty| http_body_util::Full::default());
+    if speaks {
+        let version = HeaderValue::from_static(SUBPROTOCOL);
+        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, version);
+    }
+    app.metrics.add(Count::Upgrades, 1);
+    Ok((answer, admitted))
+}
+
+/// The opening handshake of RFC 6455, section 4.2.1, and what this relay refuses on top of it.
+fn check(request: &Request<Incoming>) -> Result<(), Problem> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11 {
+        return Err(Problem::bad_request("a handshake is HTTP/1.1"));
+    }
+    // A body here is a second request for somebody in between who reads it otherwise.
+    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Problem::bad_request("a handshake has no body").closing());
+    }
+    if !lists(headers, &UPGRADE, "websocket") || !lists(headers, &CONNECTION, "upgrade") {
+        return Err(Problem::upgrade_required());
+    }
+    if single(headers, &SEC_WEBSOCKET_VERSION) != Some("13") {
+        return Err(Problem::upgrade_required());
+    }
+    let key = single(headers, &SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
+    if key.is_none_or(|key| key.len() != 16) {
+        return Err(Problem::bad_request("Sec-WebSocket-Key is one value of 16 bytes"));
+    }
+    Ok(())
+}
+
+/// What a client offers: our version, and a token.
+struct Offer<'request> {
+    version: bool,
+    token: Result<&'request str, Close>,
+}
+
+impl<'request> Offer<'request> {
+    /// Reads subprotocols and `Authorization`. Two tokens are as bad as a wrong one: which of them
+    /// was meant is not for us to guess.
+    fn of(headers: &'request HeaderMap) -> Self {
+        let mut version = false;
+        let mut tokens = Vec::new();
+        for protocol in items(headers, &SEC_WEBSOCKET_PROTOCOL) {
+            version |= protocol == SUBPROTOCOL;
+            tokens.extend(protocol.strip_prefix(BEARER));
+        }
+        for line in headers.get_all(AUTHORIZATION) {
+            let text = line.to_str().unwrap_or_default();
+            let bearer = text.split_once(' ').filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
+            tokens.push(bearer.map_or("", |(_, token)| token.trim_matches(' ')));
+        }
+        let token = match tokens[..] {
+            [] => Err(Close::TokenMissing),
+            [only] => Ok(only),
+            _ => Err(Close::TokenInvalid),
+        };
+        Self { version, token }
+    }
+}
+
+/// Checks the token, takes a place in its room, and uses the token up.
+fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Close> {
+    let now = clock::now();
+    let token = offer.token?;
+    let claims =
+        app.keys.verify(&app.policy, token, clock::unix_now()).map_err(TokenError::close)?;
+    make_room(app, &claims)?;
+    let grant = Grant { cap: claims.cap, session_s: claims.session };
+    let reservation = Hub::reserve(&app.hub, &claims.room, grant, now)?;
+    if let Some(replay) = &app.replay {
+        replay.burn(claims.kid, claims.jti, now).map_err(|burn| match burn {
+            Burn::Used => Close::TokenUsed,
+            Burn::Full => Close::Overload,
+        })?;
+    }
+    Ok(reservation)
+}
+
+/// A token that says so makes its room; an application's backend has no other way.
+fn make_room(app: &App, claims: &Claims) -> Result<(), Close> {
+    if !claims.cap.contains(Cap::CREATE) || app.records.view(&claims.room).is_some() {
+        return Ok(());
+    }
+    let options = *app.records.ceilings();
+    match app.records.create(&claims.room, None, options, clock::now()) {
+        Ok(made) => {
+            app.metrics.add(Count::RecordsMade, u64::from(made.new));
+            Ok(())
+        }
+        Err(Refused::Closed) => Err(Close::RoomClosed),
+        Err(Refused::Full | Refused::Options | Refused::Unknown) => Err(Close::Overload),
+    }
+}
+
+/// How a refusal after the handshake is counted.
+const fn refusal(close: Close) -> Refusal {
+    match close {
+        Close::RoomClosed => Refusal::RoomClosed,
+        Close::RoomLocked => Refusal::RoomLocked,
+        Close::RoomFull => Refusal::RoomFull,
+        Close::TokenUsed => Refusal::TokenUsed,
+        Close::UnsupportedVersion => Refusal::Version,
+        Close::Restart => Refusal::Draining,
+        Close::Overload => Refusal::Capacity,
+        _ => Refusal::Token,
+    }
+}
+
+/// The value of a field that must be there once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let (only, more) = (values.next()?, values.next());
+    only.to_str().ok().filter(|_| more.is_none())
+}
+
+/// The items of a comma-separated field, over all its lines.
+fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(|item| item.trim_matches([' ', '\t']))
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(wanted))
+}

@@ -1,0 +1,70 @@
+//! HTTP: routes, errors, headers, and the handshake that makes a request a connection.
+//!
+//! One [`App`] is shared by all requests of both listeners. Each request is answered by one plain
+//! function of the app and the request; what all answers have in common (fixed headers, counting)
+//! is put on in one place, so no route can forget it. This is the only folder that knows the HTTP
+//! library.
+
+mod app;
+mod body;
+mod client;
+mod cors;
+mod handshake;
+mod headers;
+mod ops;
+mod page;
+mod problem;
+mod public;
+mod rooms;
+mod serve;
+mod status;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use serde::Serialize;
+
+use self::headers::Dress;
+use self::problem::Problem;
+
+pub use self::app::App;
+pub use self::serve::{Caller, Upgraded, serve_operations, serve_public};
+
+/// The answer to a request, complete in memory.
+type Answer = Response<Full<Bytes>>;
+
+/// Puts on what every answer carries, and counts it.
+fn finish(app: &App, answer: &mut Answer, dress: Dress) {
+    app.fixed.dress(answer.headers_mut(), dress);
+    app.metrics.answered(answer.status().as_u16());
+}
+
+/// HTTP/1.1 demands exactly one `Host` (RFC 9112, section 3.2), and the library does not look.
+fn check_host(request: &Request<Incoming>) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let old = request.version() == Version::HTTP_10 && hosts == 0;
+    if hosts == 1 || old { Ok(()) } else { Err(Problem::bad_request("one Host").closing()) }
+}
+
+fn is_get(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Answer::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(body).expect("answers are plain data");
+    answer(status, "application/json", body)
+}
+
+fn empty(status: StatusCode) -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = status;
+    answer
+}

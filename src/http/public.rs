@@ -1,0 +1,218 @@
+//! The public listener: its routes, and the order in which a request is looked at.
+//!
+//! Host and origin first, then path and method, then whether there is a place for the connection,
+//! then the call itself. Reading a body or a token comes last.
+
+use std::net::IpAddr;
+
+use hyper::body::Incoming;
+use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap};
+use hyper::{Method, Request, StatusCode};
+
+use super::body::JsonBody;
+use super::cors::Asker;
+use super::headers::Dress;
+use super::page;
+use super::problem::{Kind, Problem};
+use super::{
+    Answer, App, Caller, check_host, client, empty, finish, handshake, is_get, rooms, status,
+};
+use crate::admission::addresses::AddressGuard;
+use crate::config::Admission;
+use crate::core::close::Close;
+use crate::hub::Reservation;
+use crate::metrics::Refusal;
+
+/// A handshake's second half: who may speak on the connection, or why it is closed at once.
+pub(crate) struct Admitted {
+    pub(crate) reservation: Result<Reservation, Close>,
+    pub(crate) address: Option<AddressGuard>,
+}
+
+/// Answers one request of the public listener. With 101 comes who may speak.
+pub(super) async fn answer_to(
+    app: &App,
+    caller: &Caller,
+    request: Request<Incoming>,
+) -> (Answer, Option<Admitted>) {
+    let asker = app.origins.asker(request.headers());
+    let mut dress = Dress::Interface;
+    let mut admitted = None;
+    let answered = route(app, caller, &asker, request, &mut dress, &mut admitted).await;
+    let mut answer = answered.unwrap_or_else(|problem| {
+        dress = Dress::Interface;
+        problem.into_answer(app.config.detailed_errors())
+    });
+    asker.dress(answer.headers_mut());
+    finish(app, &mut answer, dress);
+    (answer, admitted)
+}
+
+async fn route(
+    app: &App,
+    caller: &Caller,
+    asker: &Asker,
+    mut request: Request<Incoming>,
+    dress: &mut Dress,
+    admitted: &mut Option<Admitted>,
+) -> Result<Answer, Problem> {
+    check_host(&request)?;
+    if matches!(asker, Asker::Stranger) {
+        app.metrics.refused(Refusal::Origin);
+        return Err(Kind::OriginDenied.into());
+    }
+    let route = Route::of(app, request.uri().path()).ok_or(Kind::NotFound)?;
+    if let Some(answer) = preflight(app, asker, route, &request) {
+        return Ok(answer);
+    }
+    if !route.takes(request.method()) {
+        return Err(Problem::method_not_allowed(route.methods()));
+    }
+    if route.is_interface() && request.uri().query().is_some() {
+        return Err(Problem::bad_request("no call takes a query"));
+    }
+    match route {
+        Route::Live => return Ok(status::live()),
+        Route::Ready => return Ok(status::ready(app)),
+        _ => {}
+    }
+    if let Some(refusal) = caller.no_place {
+        return Err(app.no_place(refusal).closing());
+    }
+    match route {
+        Route::Live | Route::Ready | Route::Info => return Ok(status::info(app)),
+        Route::Page(file) => {
+            *dress = Dress::Page;
+            return Ok(file.answer());
+        }
+        Route::Rooms | Route::Tokens | Route::Owner | Route::WebSocket => {}
+    }
+    if app.is_draining() {
+        app.metrics.refused(Refusal::Draining);
+        return Err(Problem::reduced_capacity().closing());
+    }
+    let proxies = app.config.server.trust_proxy;
+    let from = client::address(caller.peer, request.headers(), proxies).ok_or_else(|| {
+        app.metrics.refused(Refusal::Forwarded);
+        Problem::bad_request("the proxies' part of X-Forwarded-For is missing or malformed")
+    })?;
+    if let Route::WebSocket = route {
+        // Behind proxies all connections come from them; whose they are is known only here.
+        let address = match proxies {
+            0 => None,
+            _ => app.connect(from).map_err(|refusal| app.no_place(refusal))?,
+        };
+        let (answer, reservation) = handshake::upgrade(app, &mut request)?;
+        *admitted = Some(Admitted { reservation, address });
+        return Ok(answer);
+    }
+    call(app, route, from, request).await
+}
+
+/// The three calls with a body.
+async fn call(
+    app: &App,
+    route: Route,
+    from: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Answer, Problem> {
+    let ws = ws_url(app, request.headers());
+    let answered = match JsonBody::read(request, &app.config.http).await {
+        Ok(body) => match route {
+            Route::Rooms => rooms::create(app, &body, from, ws),
+            Route::Tokens => rooms::token(app, &body, ws),
+            _ => rooms::rule(app, &body),
+        },
+        Err(problem) => Err(problem),
+    };
+    if answered.as_ref().is_err_and(Problem::is_malformed) {
+        app.metrics.refused(Refusal::Request);
+    }
+    answered
+}
+
+/// The answer to a preflight, if the request is one.
+fn preflight(
+    app: &App,
+    asker: &Asker,
+    route: Route,
+    request: &Request<Incoming>,
+) -> Option<Answer> {
+    let names_method = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() != Method::OPTIONS || !names_method || !matches!(asker, Asker::Page(_)) {
+        return None;
+    }
+    let mut answer = empty(StatusCode::NO_CONTENT);
+    app.origins.preflight(route.methods(), answer.headers_mut());
+    Some(answer)
+}
+
+/// Where to connect for the WebSocket: the configured address, or what the client itself used.
+fn ws_url(app: &App, headers: &HeaderMap) -> String {
+    let public = app.config.server.public_ws();
+    let base = public.unwrap_or_else(|| {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let proxied = app.config.server.trust_proxy > 0;
+        let tls = proxied && text("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        let host = text(HOST.as_str()).filter(|host| is_authority(host)).unwrap_or_default();
+        format!("{}://{host}", if tls { "wss" } else { "ws" })
+    });
+    format!("{base}/v1/ws")
+}
+
+/// Whether a `Host` is a name or address with an optional port, and nothing that means more in a
+/// URL.
+fn is_authority(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(plain)
+}
+
+/// What there is on the public listener.
+#[derive(Clone, Copy)]
+enum Route {
+    Rooms,
+    Tokens,
+    Owner,
+    WebSocket,
+    Info,
+    Live,
+    Ready,
+    Page(page::File),
+}
+
+impl Route {
+    fn of(app: &App, path: &str) -> Option<Self> {
+        let open = app.config.room.admission == Admission::Open;
+        Some(match path {
+            "/v1/rooms" if open => Self::Rooms,
+            "/v1/tokens" if open => Self::Tokens,
+            "/v1/owner" if open => Self::Owner,
+            "/v1/ws" => Self::WebSocket,
+            "/v1/info" => Self::Info,
+            "/live" => Self::Live,
+            "/ready" if app.config.feature.readiness_endpoint => Self::Ready,
+            path if app.config.demo_page() => Self::Page(page::file(path)?),
+            _ => return None,
+        })
+    }
+
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Rooms | Self::Tokens | Self::Owner => "POST",
+            Self::WebSocket => "GET",
+            Self::Info | Self::Live | Self::Ready | Self::Page(_) => "GET, HEAD",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        match self {
+            Self::Rooms | Self::Tokens | Self::Owner => method == Method::POST,
+            Self::WebSocket => method == Method::GET,
+            Self::Info | Self::Live | Self::Ready | Self::Page(_) => is_get(method),
+        }
+    }
+
+    const fn is_interface(self) -> bool {
+        matches!(self, Self::Rooms | Self::Tokens | Self::Owner | Self::WebSocket | Self::Info)
+    }
+}

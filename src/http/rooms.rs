@@ -1,0 +1,254 @@
+//! The three calls that make and rule rooms: `/v1/rooms`, `/v1/tokens`, `/v1/owner`.
+//!
+//! Identifiers and keys come in bodies, never in a path. An unknown room and a wrong key are the
+//! same answer after the same work; what is the matter with a room is said only to those who have
+//! proven its key.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::body::JsonBody;
+use super::problem::{Kind, Problem};
+use super::{Answer, App, empty, json};
+use crate::admission::addresses::TooMany;
+use crate::admission::records::{Refused, View};
+use crate::clock;
+use crate::core::admission::{
+    AdmissionKey, OwnerHash, OwnerSecret, RoomOptions, WantedOptions, room_id,
+};
+use crate::core::id::{Jti, MemberId, RoomId};
+use crate::core::token::Cap;
+use crate::metrics::{Count, Refusal};
+
+/// `POST /v1/rooms`: makes a room, or restores it, and hands out a token for it.
+pub(super) fn create(
+    app: &App,
+    body: &JsonBody,
+    from: IpAddr,
+    ws: String,
+) -> Result<Answer, Problem> {
+    let asked: CreateRoom<'_> = body.parse()?;
+    let key = AdmissionKey::from_base64url(asked.key).ok_or(BAD_KEY)?;
+    let owner = OwnerHash::from_base64url(asked.owner).ok_or(BAD_OWNER)?;
+    let ceilings = app.records.ceilings();
+    let wanted = asked.options.unwrap_or_default().into();
+    let options = ceilings.changed(&wanted, ceilings).map_err(|_| BAD_OPTIONS)?;
+    let room = room_id(&key, &owner);
+    let new = match app.records.view(&room) {
+        Some(view) => {
+            may_enter(app, &room, &view, false)?;
+            false
+        }
+        None => make(app, &room, owner, options, from)?,
+    };
+    let token = mint(app, &room, Cap::SEND.with(Cap::RECEIVE))?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let room = Some(room.to_base64url());
+    Ok(json(status, &TokenAnswer { room, token: &token, expires_in_s: app.config.token.ttl_s, ws }))
+}
+
+/// `POST /v1/tokens`: hands out a token for a room that is there.
+pub(super) fn token(app: &App, body: &JsonBody, ws: String) -> Result<Answer, Problem> {
+    let asked: AskForToken<'_> = body.parse()?;
+    let room = RoomId::from_base64url(asked.room).ok_or(BAD_ROOM)?;
+    let key = AdmissionKey::from_base64url(asked.key).ok_or(BAD_KEY)?;
+    let secret = asked.owner_secret.map(|text| OwnerSecret::from_base64url(text).ok_or(BAD_OWNER));
+    let secret = secret.transpose()?;
+
+    let view = app.records.authorize(&room, &key);
+    let owner = secret.as_ref().is_none_or(|secret| app.records.owner_matches(&room, secret));
+    let Some(view) = view.filter(|_| owner) else { return Err(not_admitted(app)) };
+    may_enter(app, &room, &view, secret.is_some())?;
+    let mut cap = Cap::SEND.with(Cap::RECEIVE);
+    if secret.is_some() {
+        cap = cap.with(Cap::OWNER);
+    }
+    let token = mint(app, &room, cap)?;
+    let expires_in_s = app.config.token.ttl_s;
+    Ok(json(StatusCode::OK, &TokenAnswer { room: None, token: &token, expires_in_s, ws }))
+}
+
+/// `POST /v1/owner`: closes, locks, unlocks a room, changes its options, or removes a member.
+pub(super) fn rule(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
+    let asked: Rule<'_> = body.parse()?;
+    let room = RoomId::from_base64url(asked.room).ok_or(BAD_ROOM)?;
+    let secret = OwnerSecret::from_base64url(asked.owner_secret).ok_or(BAD_OWNER)?;
+    let member = asked.member.map(|text| MemberId::from_base64url(text).ok_or(BAD_MEMBER));
+    let member = member.transpose()?;
+    if !app.records.owner_matches(&room, &secret) {
+        return Err(not_admitted(app));
+    }
+    if app.records.view(&room).is_some_and(|view| view.closed) {
+        return Err(refuse(app, Refusal::RoomClosed, Kind::RoomClosed));
+    }
+    let now = clock::now();
+    match (asked.op, member, asked.options) {
+        (Op::Close, None, None) => app.hub.close_room(&room, now),
+        (Op::Lock, None, None) => app.hub.set_locked(&room, true, now),
+        (Op::Unlock, None, None) => app.hub.set_locked(&room, false, now),
+        (Op::Kick, Some(member), None) if app.hub.kick(&room, &member, now) => {}
+        (Op::Kick, Some(_absent), None) => return Err(Kind::NotFound.into()),
+        (Op::Limits, None, Some(options)) => {
+            app.records.set_options(&room, &options.into()).map_err(|refused| match refused {
+                Refused::Options => BAD_OPTIONS.into(),
+                Refused::Closed | Refused::Full => Problem::from(Kind::RoomClosed),
+                Refused::Unknown => not_admitted(app),
+            })?;
+            app.hub.options_changed(&room, now);
+        }
+        _ => return Err(Problem::bad_request("member goes with kick, options with limits")),
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Makes a record, if the address may make another room. Says whether it is new.
+fn make(
+    app: &App,
+    room: &RoomId,
+    owner: OwnerHash,
+    options: RoomOptions,
+    from: IpAddr,
+) -> Result<bool, Problem> {
+    let now = clock::now();
+    if app.records.is_full() {
+        return Err(at_capacity(app, Refusal::Rooms));
+    }
+    if let Some(addresses) = &app.addresses {
+        addresses.create_room(from, now).map_err(|too_many| match too_many {
+            TooMany::RoomCreations(wait) => {
+                app.metrics.refused(Refusal::RoomCreations);
+                let quota = u64::from(app.config.limit.room_creates_per_min);
+                Problem::quota_exceeded("room-creations", quota, MINUTE, wait)
+            }
+            TooMany::Addresses | TooMany::Connections => at_capacity(app, Refusal::Addresses),
+        })?;
+    }
+    match app.records.create(room, owner, options, now) {
+        Ok(made) => {
+            app.metrics.add(Count::RecordsMade, u64::from(made.new));
+            Ok(made.new)
+        }
+        Err(Refused::Closed) => Err(refuse(app, Refusal::RoomClosed, Kind::RoomClosed)),
+        Err(Refused::Full | Refused::Options | Refused::Unknown) => {
+            Err(at_capacity(app, Refusal::Rooms))
+        }
+    }
+}
+
+/// Whether somebody who proved the room's key would get in now; the hub decides again at the door.
+fn may_enter(app: &App, room: &RoomId, view: &View, owner: bool) -> Result<(), Problem> {
+    if view.closed {
+        return Err(refuse(app, Refusal::RoomClosed, Kind::RoomClosed));
+    }
+    if view.locked && !owner {
+        return Err(refuse(app, Refusal::RoomLocked, Kind::RoomLocked));
+    }
+    if app.hub.room_full(room) {
+        return Err(refuse(app, Refusal::RoomFull, Kind::RoomFull));
+    }
+    Ok(())
+}
+
+fn mint(app: &App, room: &RoomId, cap: Cap) -> Result<zeroize::Zeroizing<String>, Problem> {
+    let mut jti = [0; Jti::LEN];
+    getrandom::fill(&mut jti).map_err(|_| Problem::reduced_capacity())?;
+    app.metrics.add(Count::TokensMinted, 1);
+    let ttl_s = u64::from(app.config.token.ttl_s);
+    let jti = Jti::from_bytes(jti);
+    Ok(app.keys.mint(&app.policy, room, cap, ttl_s, None, jti, clock::unix_now()))
+}
+
+fn not_admitted(app: &App) -> Problem {
+    refuse(app, Refusal::Admission, Kind::AdmissionFailed)
+}
+
+fn at_capacity(app: &App, refusal: Refusal) -> Problem {
+    app.metrics.refused(refusal);
+    Problem::reduced_capacity()
+}
+
+fn refuse(app: &App, refusal: Refusal, kind: Kind) -> Problem {
+    app.metrics.refused(refusal);
+    kind.into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateRoom<'a> {
+    key: &'a str,
+    owner: &'a str,
+    options: Option<Options>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskForToken<'a> {
+    room: &'a str,
+    key: &'a str,
+    owner_secret: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule<'a> {
+    room: &'a str,
+    owner_secret: &'a str,
+    op: Op,
+    member: Option<&'a str>,
+    options: Option<Options>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Op {
+    Close,
+    Lock,
+    Unlock,
+    Kick,
+    Limits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    ttl_s: Option<u32>,
+    idle_s: Option<u32>,
+    members_max: Option<u32>,
+    padding: Option<bool>,
+}
+
+impl From<Options> for WantedOptions {
+    fn from(options: Options) -> Self {
+        let Options { ttl_s, idle_s, members_max, padding } = options;
+        Self { ttl_s, idle_s, members_max, padding }
+    }
+}
+
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    token: &'a str,
+    expires_in_s: u32,
+    ws: String,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What is wrong with a value, shown in development.
+struct Bad(&'static str);
+
+const BAD_ROOM: Bad = Bad("room is base64url of 16 to 32 bytes");
+const BAD_KEY: Bad = Bad("key is base64url of 32 bytes");
+const BAD_OWNER: Bad = Bad("owner is base64url of 16 bytes, owner_secret of 32");
+const BAD_MEMBER: Bad = Bad("member is base64url of 8 bytes");
+const BAD_OPTIONS: Bad = Bad("an option is out of the range that /v1/info tells");
+
+impl From<Bad> for Problem {
+    fn from(bad: Bad) -> Self {
+        Self::bad_request(bad.0)
+    }
+}

@@ -1,0 +1,152 @@
+//! Driving one HTTP connection: limits of time and size, a graceful end, and handing back the
+//! socket after a handshake.
+//!
+//! The handshake runs in the same task as the connection after it, and everything here lives in one
+//! boxed future that is dropped before the connection proper begins, so that an idle member costs
+//! no HTTP buffers and no second task.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1::{Builder, Parts};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::public::Admitted;
+use super::{Answer, App, ops, public};
+use crate::admission::addresses::AddressGuard;
+use crate::config::Config;
+use crate::core::close::Close;
+use crate::hub::Reservation;
+use crate::metrics::Refusal;
+
+/// What the public listener knows about a connection before its first request.
+pub struct Caller {
+    /// The other end of the socket: the client, or the proxy in front of it.
+    pub peer: IpAddr,
+    /// Set on connections above a limit: they get an answer, but no place.
+    pub no_place: Option<Refusal>,
+}
+
+/// A connection after its handshake was answered with 101.
+pub struct Upgraded {
+    /// The socket.
+    pub stream: TcpStream,
+    /// What came in behind the handshake.
+    pub early: Bytes,
+    /// Who may speak on it, or the code to close it with at once.
+    pub admitted: Result<Reservation, Close>,
+    /// Keeps the connection counted for its address, where only the handshake knew the address.
+    pub address: Option<AddressGuard>,
+}
+
+/// Answers requests on a connection of the public listener until it ends or is upgraded.
+pub async fn serve_public(app: &Arc<App>, stream: TcpStream, caller: Caller) -> Option<Upgraded> {
+    let shared = Arc::new((caller, Mutex::new(None)));
+    let service = {
+        let (app, shared) = (Arc::clone(app), Arc::clone(&shared));
+        move |request| {
+            let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
+            async move {
+                let (caller, slot) = &*shared;
+                let (answer, admitted) = public::answer_to(&app, caller, request).await;
+                if admitted.is_some() {
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = admitted;
+                }
+                answer
+            }
+        }
+    };
+    let (stream, early) = serve(app, stream, service).await?;
+    let admitted = shared.1.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Admitted { reservation, address } = admitted?;
+    Some(Upgraded { stream, early, admitted: reservation, address })
+}
+
+/// Answers requests on a connection of the operations listener until it ends.
+pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
+    let service = {
+        let app = Arc::clone(app);
+        move |request| {
+            let app = Arc::clone(&app);
+            async move { ops::answer_to(&app, request).await }
+        }
+    };
+    serve(app, stream, service).await;
+}
+
+/// Runs the HTTP half of a connection. Returns the socket and what was read beyond the last
+/// request, unless the connection broke.
+async fn serve<F>(
+    app: &Arc<App>,
+    stream: TcpStream,
+    answer_to: impl Fn(Request<Incoming>) -> F + Unpin,
+) -> Option<(TcpStream, Bytes)>
+where
+    F: Future<Output = Answer> + Send,
+{
+    // Boxed, because a graceful end needs a service whose futures can be moved.
+    let service = service_fn(|request| {
+        let answer = answer_to(request);
+        Box::pin(async move { Ok::<_, Infallible>(answer.await) })
+    });
+    let builder = builder(&app.config, !app.is_draining());
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut last_request = pin!(async {
+        tokio::select! {
+            () = app.draining() => {}
+            () = tokio::time::sleep(LAST_REQUEST_AFTER) => {}
+        }
+    });
+    let mut told = false;
+    let running = std::future::poll_fn(|cx| {
+        if !told && last_request.as_mut().poll(cx).is_ready() {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(cx)
+    });
+    match tokio::time::timeout(HTTP_LIFETIME, running).await {
+        Ok(Ok(())) => {
+            let Parts { io, read_buf, .. } = connection.into_parts();
+            Some((io.into_inner(), read_buf))
+        }
+        Ok(Err(error)) => {
+            if error.is_parse() || error.is_timeout() {
+                app.metrics.refused(Refusal::Request);
+            }
+            None
+        }
+        Err(_late) => None,
+    }
+}
+
+fn builder(config: &Config, keep_alive: bool) -> Builder {
+    let limits = &config.http;
+    let usize = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut builder = Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout())
+        .max_headers(usize(limits.headers))
+        .max_header_size(usize(limits.header_bytes))
+        .max_buf_size(usize(limits.header_bytes).max(BUFFER_MIN))
+        .keep_alive(keep_alive);
+    builder
+}
+
+/// What the library asks for at least.
+const BUFFER_MIN: usize = 8192;
+
+/// How long a connection may carry plain requests. Each request has its own limits; this one is for
+/// clients that never read their answers, which nothing else would notice.
+const HTTP_LIFETIME: Duration = Duration::from_secs(60);
+
+/// After this time the request under way is the last one.
+const LAST_REQUEST_AFTER: Duration = Duration::from_secs(50);

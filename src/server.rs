@@ -1,0 +1,313 @@
+//! The relay as a whole: listening, letting connections in, sweeping, and the drain.
+//!
+//! Limits on connections are checked at accept, before a byte is read: in all, and per address
+//! unless proxies stand in front. A connection above a limit is still answered, by a few tasks set
+//! aside for that, so that clients and load balancers hear why; above that it is dropped. Every
+//! connection is one task on one tracker, which the drain waits for.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::admission::addresses::AddressGuard;
+use crate::clock;
+use crate::config::{Config, Loaded};
+use crate::conn;
+use crate::http::{App, Caller, Upgraded, serve_operations, serve_public};
+use crate::metrics::{Aggregate, Count, Level, Metrics, Refusal};
+
+/// A relay that has its sockets and does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    operations: Option<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of a relay share.
+struct Shared {
+    app: Arc<App>,
+    tracker: TaskTracker,
+    /// One permit per connection that may be a member's.
+    places: Arc<Semaphore>,
+    /// One permit per connection above a limit that is told so.
+    apologies: Arc<Semaphore>,
+    /// One permit per connection of the operations listener.
+    operators: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Opens the sockets.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on, or a configured header is none.
+    pub fn bind(loaded: Loaded) -> io::Result<Self> {
+        let Loaded { config, keys, notes: _ } = loaded;
+        let listener = listen(config.server.listen(), config.server.listen_backlog)?;
+        let operations = match config.server.ops_listen {
+            Some(address) => Some(listen(address, OPERATORS_MAX)?),
+            None => None,
+        };
+        let places = usize::try_from(config.limit.connections).unwrap_or(usize::MAX);
+        let shared = Shared {
+            app: Arc::new(App::new(config, keys)?),
+            tracker: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            apologies: Arc::new(Semaphore::new(APOLOGIES_MAX)),
+            operators: Arc::new(Semaphore::new(OPERATORS_MAX as usize)),
+        };
+        Ok(Self { listener, operations, shared: Arc::new(shared) })
+    }
+
+    /// Where members connect; the port is the real one, also where the configuration says 0.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where the operations listener is, if there is one.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.operations.as_ref()?.local_addr().ok()
+    }
+
+    /// Every number of this relay.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.app.metrics)
+    }
+
+    /// Serves until `stop` is ready or an operator asks for a drain, then drains and returns. Both
+    /// listeners answer until the end.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listener, operations, shared } = self;
+        // Dropped at the end of this function, which ends them.
+        let mut background = JoinSet::new();
+        background.spawn(accept_public(Arc::clone(&shared), listener));
+        if let Some(operations) = operations {
+            background.spawn(accept_operations(Arc::clone(&shared), operations));
+        }
+        background.spawn(sweep(Arc::clone(&shared)));
+        background.spawn(log_totals(Arc::clone(&shared)));
+        tokio::select! {
+            () = stop => {}
+            () = shared.app.drain_asked() => {}
+        }
+        shared.drain().await;
+    }
+}
+
+impl Shared {
+    /// Sends everybody away, in stages, and waits until they are gone or the time is over.
+    async fn drain(&self) {
+        let Config { server, feature, .. } = &*self.app.config;
+        self.app.start_draining();
+        if !feature.graceful_shutdown {
+            return;
+        }
+        info!(members = self.app.hub.connections(), "draining");
+        self.app.hub.start_drain(clock::now());
+        self.tracker.close();
+        let mut gone = pin!(self.tracker.wait());
+        let mut step = tokio::time::interval(DRAIN_STEP);
+        step.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let staged = async {
+            loop {
+                tokio::select! {
+                    () = &mut gone => break,
+                    _ = step.tick() => self.app.hub.drain_step(clock::now()),
+                }
+            }
+        };
+        match tokio::time::timeout(server.shutdown_timeout(), staged).await {
+            Ok(()) => info!("drained"),
+            Err(_late) => warn!(members = self.app.hub.connections(), "the drain took too long"),
+        }
+    }
+}
+
+/// Lets connections in on the public listener.
+async fn accept_public(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        let (stream, peer) = accept(&shared.app.metrics, &listener).await;
+        let Some((place, no_place)) = shared.place(peer) else { continue };
+        let caller = Caller { peer: peer.ip(), no_place };
+        shared.tracker.spawn(connection(Arc::clone(&shared.app), stream, caller, place));
+    }
+}
+
+/// Lets connections in on the operations listener.
+async fn accept_operations(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        let (stream, _) = accept(&shared.app.metrics, &listener).await;
+        let Ok(permit) = Arc::clone(&shared.operators).try_acquire_owned() else { continue };
+        let app = Arc::clone(&shared.app);
+        shared.tracker.spawn(async move {
+            let _panics = CountsPanics(&app.metrics);
+            serve_operations(&app, stream).await;
+            drop(permit);
+        });
+    }
+}
+
+/// A connection's place; giving it up makes room for another one.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _address: Option<AddressGuard>,
+}
+
+impl Shared {
+    /// A place for a new connection, or the reason why it gets only an answer. `None` drops it.
+    fn place(&self, peer: SocketAddr) -> Option<(Place, Option<Refusal>)> {
+        let refusal = match Arc::clone(&self.places).try_acquire_owned() {
+            Err(_) => Refusal::Capacity,
+            // Behind proxies all connections come from them: the handshake counts by address.
+            Ok(permit) if self.app.config.server.trust_proxy > 0 => {
+                return Some((Place { _permit: permit, _address: None }, None));
+            }
+            Ok(permit) => match self.app.connect(peer.ip()) {
+                Ok(address) => return Some((Place { _permit: permit, _address: address }, None)),
+                Err(refusal) => refusal,
+            },
+        };
+        let Ok(permit) = Arc::clone(&self.apologies).try_acquire_owned() else {
+            self.app.metrics.refused(refusal);
+            return None;
+        };
+        Some((Place { _permit: permit, _address: None }, Some(refusal)))
+    }
+}
+
+/// One connection from its first byte to its last, in one task.
+async fn connection(app: Arc<App>, stream: TcpStream, caller: Caller, place: Place) {
+    let _panics = CountsPanics(&app.metrics);
+    let gauge = app.metrics.connection_opened();
+    // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers.
+    let upgraded = Box::pin(serve_public(&app, stream, caller)).await;
+    if let Some(Upgraded { stream, early, admitted, address }) = upgraded {
+        conn::run(stream, early, admitted, &app.hub).await;
+        drop(address);
+    }
+    drop((gauge, place));
+}
+
+/// Counts a task that ends by a panic. The panic itself ends that one connection only.
+struct CountsPanics<'a>(&'a Metrics);
+
+impl Drop for CountsPanics<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.add(Count::Panics, 1);
+        }
+    }
+}
+
+/// The next connection. Errors are counted; running out of descriptors would fail again at once, so
+/// it waits for some to come free.
+async fn accept(metrics: &Metrics, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Messages are small and somebody waits for them. A socket that refuses is broken,
+                // and its first read will say so.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            Err(error) => {
+                metrics.add(Count::AcceptErrors, 1);
+                let gone = matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                );
+                if !gone {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Does once a second what is due: heartbeats, endings, expiry, and the levels of bounded tables.
+async fn sweep(shared: Arc<Shared>) {
+    let App { hub, records, replay, addresses, metrics, .. } = &*shared.app;
+    let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = clock::now();
+        hub.sweep(now);
+        metrics.set_level(Level::Records, records.len());
+        if let Some(replay) = replay {
+            replay.rotate(now);
+            metrics.set_level(Level::ReplayEntries, replay.len());
+        }
+        if let Some(addresses) = addresses {
+            addresses.tend(now);
+            metrics.set_level(Level::Addresses, addresses.len());
+        }
+    }
+}
+
+/// Writes a line with the totals of the time since the line before. It names nobody.
+async fn log_totals(shared: Arc<Shared>) {
+    let Some(interval) = shared.app.config.log.aggregate_interval() else { return };
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.tick().await;
+    let mut before = shared.app.metrics.aggregate();
+    loop {
+        tick.tick().await;
+        let now = shared.app.metrics.aggregate();
+        log_total(&now.since(&before));
+        before = now;
+    }
+}
+
+fn log_total(total: &Aggregate) {
+    info!(
+        connections = total.connections,
+        members = total.members,
+        rooms = total.rooms,
+        joins = total.count(Count::Joins),
+        messages = total.count(Count::MessagesAccepted),
+        deliveries = total.count(Count::MessagesDelivered),
+        refused = total.refused_in_all(),
+        closed = total.closed_in_all(),
+        panics = total.count(Count::Panics),
+        "totals"
+    );
+}
+
+/// Binds and listens; a port that was in use a moment ago can be used again.
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
+
+/// Connections of scrapers, probes and operators; more is a mistake.
+const OPERATORS_MAX: u32 = 64;
+
+/// Connections above a limit that are answered at the same time. Each lives for a few seconds at
+/// most, as it gets no place.
+const APOLOGIES_MAX: usize = 128;
+
+/// How long to wait for descriptors to come free: long enough not to spin, short enough to go
+/// unnoticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Ten steps a second spread a drain's rate evenly.
+const DRAIN_STEP: Duration = Duration::from_millis(100);
