@@ -76,19 +76,19 @@ impl ClientHead {
     ///
     /// `BadFrame` for an unknown operation or flag and for a message with no payload behind it.
     pub fn parse(first: &[u8], message_len: usize) -> Result<(Self, usize), Close> {
-        let [op, flags, a, b, rest @ ..] = first else { return Err(Close::BadFrame) };
-        let (target, len) = match (*op, rest) {
+        let Some(([op, flags, reference @ ..], rest)) = first.split_first_chunk::<SEND_HEAD>()
+        else {
+            return Err(Close::BadFrame);
+        };
+        let (target, len) = match (*op, rest.first_chunk()) {
             (SEND, _) => (Target::Room, SEND_HEAD),
-            (DIRECT, [a, b, c, d, e, f, g, h, ..]) => {
-                let member = MemberId::from_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
-                (Target::Member(member), DIRECT_HEAD)
-            }
+            (DIRECT, Some(dest)) => (Target::Member(MemberId::from_bytes(*dest)), DIRECT_HEAD),
             _ => return Err(Close::BadFrame),
         };
         if flags & !Flags::ALL != 0 || message_len <= len {
             return Err(Close::BadFrame);
         }
-        let reference = u16::from_be_bytes([*a, *b]);
+        let reference = u16::from_be_bytes(*reference);
         Ok((Self { target, flags: Flags(*flags), reference }, len))
     }
 
@@ -169,8 +169,10 @@ pub struct OwnerRequest {
 }
 
 /// The operations of a room's owner.
+///
+/// Read from a text, because serde would take `{"lock":null}` for `"lock"` as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum OwnerOp {
     /// End the room for everybody.
     Close,
@@ -182,6 +184,20 @@ pub enum OwnerOp {
     Kick,
 }
 
+impl TryFrom<String> for OwnerOp {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        Ok(match word.as_str() {
+            "close" => Self::Close,
+            "lock" => Self::Lock,
+            "unlock" => Self::Unlock,
+            "kick" => Self::Kick,
+            _ => return Err("unknown operation"),
+        })
+    }
+}
+
 impl ClientControl {
     /// Parses a text message.
     ///
@@ -189,6 +205,10 @@ impl ClientControl {
     ///
     /// `BadFrame` for what is not exactly one of the known frames.
     pub fn parse(text: &[u8]) -> Result<Self, Close> {
+        // Serde would take an array of the members in order as well.
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Close::BadFrame);
+        }
         serde_json::from_slice(text).map_err(|_| Close::BadFrame)
     }
 }
@@ -442,6 +462,8 @@ mod tests {
             r#"{"type":"Leave"}"#,
             r#"{"type":"owner","op":"rename"}"#,
             r#"{"type":"owner","op":"lock","extra":1}"#,
+            r#"{"type":"owner","op":{"lock":null}}"#,
+            r#"["ping",1]"#,
         ] {
             assert_eq!(parse(bad), Err(Close::BadFrame), "{bad}");
         }
