@@ -10,11 +10,12 @@ const TEXTS = Object.freeze({
   // Of this side.
   bad_link: 'This is not the link of a room.',
   bad_argument: 'The call cannot be meant like this.',
-  unsupported:
+  unsupported_browser:
     'This browser is too old for encrypted rooms: it lacks Ed25519, X25519 or WebSocket. Please update it.',
   too_large: 'The message is too large for this room.',
   queue_full: 'Too many messages are waiting to be sent. Try again in a moment.',
   closed: 'The room is closed here.',
+  not_open: 'The room is not connected at the moment.',
   unconfirmed:
     'The connection broke before the relay confirmed the message. It may or may not have been delivered.',
   no_such_member: 'This member is not in the room any more.',
@@ -28,6 +29,7 @@ const TEXTS = Object.freeze({
   never_verified: 'Messages were dropped because their sender did not prove its identity.',
   quarantine_full: 'Messages of an unverified member were dropped because too many were waiting.',
   identity_changed: 'A member tried to change its keys; that was refused.',
+  too_many_hellos: 'A member announced itself too often; that was refused.',
   inbox_full: 'Messages were dropped because this device is too slow for the room.',
   iterator_overflow: 'Messages were dropped because a loop over the room was too slow.',
   // What the relay says before the connection stands.
@@ -40,6 +42,7 @@ const TEXTS = Object.freeze({
   left: 'You have left the room.',
   going_away: 'The connection ended.',
   protocol: 'The relay ended the connection: it was not understood.',
+  unsupported: 'The relay ended the connection: it was not understood.',
   bad_utf8: 'The relay ended the connection: it was not understood.',
   bug: 'The relay ended the connection because of a fault of its own.',
   restart: 'The relay restarts.',

@@ -2,13 +2,15 @@
  * Lethewire: end-to-end encrypted rooms over a relay that cannot read and does not keep.
  *
  * This is all that applications import; README.md describes it. The modules, leaves first:
- * `errors`, `bytes`, `close`, `link`, `wire`, `padding` (encodings), `keys`, `frame`, `hello`,
- * `message`, `replay`, `quarantine`, `peer`, `session` (end-to-end encryption, no I/O), `verify`
- * (words to compare), `api`, `reconnect`, `connection` (the way to the relay), `pace`, `outbox`,
- * `inbox`, `stream` (bounded queues), `room` (what ties them together).
+ * `errors`, `bytes`, `timers`, `close` (what close codes mean), `link` (what a link stands for),
+ * `wire` (the relay's frames); the end-to-end encryption, without I/O or clock: `padding`, `keys`,
+ * `frame`, `hello`, `message`, `replay`, `quarantine`, `peer`, `sender`, `session`, `verify`; the
+ * way to the relay: `api`, `socket`, `reconnect`, `connection`; the bounded queues: `pace`,
+ * `outbox`, `inbox`, `stream`; and what ties them together: `roster`, `events`, `visit`, `room`, `open`.
  */
 
 export { LethewireError } from './errors.js';
 export { isSupported } from './keys.js';
 export { formatLink, parseLink } from './link.js';
-export { createRoom, joinRoom, Room } from './room.js';
+export { createRoom, joinRoom } from './open.js';
+export { Room } from './room.js';
