@@ -68,6 +68,15 @@ pub enum Note {
     NoHsts,
     /// The replay protection is off.
     NoReplayProtection,
+    /// The process may not open a file for every connection that it is configured for.
+    FewFiles {
+        /// The files that it may open.
+        limit: u64,
+        /// The connections that it is configured for.
+        connections: u32,
+    },
+    /// Core dumps could not be switched off.
+    NotHardened,
     /// A variable of the environment is not known, but looks as if it was meant for the relay.
     UnknownVariable {
         /// Its name.
@@ -110,6 +119,14 @@ impl fmt::Display for Note {
             ),
             Self::NoReplayProtection => f.write_str(
                 "FEATURE_TOKEN_REPLAY_PROTECTION is off: a join token can be used until it expires",
+            ),
+            Self::FewFiles { limit, connections } => write!(
+                f,
+                "MAX_TOTAL_CONNECTIONS is {connections}, but only {limit} files may be open; raise \
+                 the limit (ulimit -n, LimitNOFILE=) or lower the number"
+            ),
+            Self::NotHardened => f.write_str(
+                "core dumps could not be switched off: a crash may write memory to disk",
             ),
             Self::UnknownVariable { name, nearest: Some(nearest) } => {
                 write!(f, "{name} is not a variable of the relay; did you mean {nearest}?")

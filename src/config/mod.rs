@@ -59,11 +59,7 @@ pub struct Loaded {
 /// A file that is named but not there is an error.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
     let mut problems = Problems::default();
-    let file = file.map(|path| file::read(path, &mut problems));
-    let variables = environment::read(environment, &mut problems);
-    let layers = file.into_iter().chain([variables]);
-    let mut config = merge(layers, &mut problems);
-    checks::check(&config, &mut problems);
+    let mut config = assemble(file, environment, &mut problems);
     let mut notes = environment::suspicious(environment);
     notes.extend(checks::notes(&config));
     let keys = secrets::keys(&mut config, environment, &mut problems, &mut notes);
@@ -76,7 +72,22 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Co
     }
 }
 
+fn assemble(file: Option<&Path>, environment: &Environment, problems: &mut Problems) -> Config {
+    let file = file.map(|path| file::read(path, problems));
+    let variables = environment::read(environment, problems);
+    let config = merge(file.into_iter().chain([variables]), problems);
+    checks::check(&config, problems);
+    config
+}
+
 impl Config {
+    /// Like [`load`], for whoever needs no secret and so should not read one.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut problems = Problems::default();
+        let config = assemble(file, environment, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(problems.into_error()) }
+    }
+
     /// Reads a configuration from TOML alone, over the built-in values.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let mut problems = Problems::default();
