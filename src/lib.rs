@@ -33,9 +33,20 @@
 //! | [`conn`] | one connection: reading, metering, draining |
 //! | [`http`] | routes, errors, headers, the handshake |
 //! | [`server`] | listening, sweeping, draining |
+//! | [`fuzzing`] | the properties that fuzzers check |
 //! | [`cli`] | the command line |
 
 pub mod core;
 
 pub mod clock;
+pub mod outbox;
 pub mod metrics;
+pub mod config;
+pub mod telemetry;
+pub mod admission;
+pub mod hub;
+pub mod conn;
+pub mod http;
+pub mod server;
+pub mod fuzzing;
+pub mod cli;

@@ -39,7 +39,7 @@ pub enum Payload<'a> {
     Joined(Vec<u8>),
 }
 
-impl<'a> Payload<'a> {
+impl Payload<'_> {
     /// Length in bytes.
     pub fn len(&self) -> usize {
         match self {
@@ -304,14 +304,16 @@ impl Head {
         if reserved != 0 || !masked || (opcode.is_control() && (!fin || short > 125)) {
             return Err(Close::Protocol);
         }
-        let (payload_len, rest) = match (short, rest) {
-            (126, [a, b, rest @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), rest),
-            (126, _) => return Ok(Err(4)),
-            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest)
-            }
-            (127, _) => return Ok(Err(10)),
-            (short, rest) => (u64::from(short), rest),
+        let (payload_len, rest) = match short {
+            126 => match rest.split_first_chunk() {
+                Some((len, rest)) => (u64::from(u16::from_be_bytes(*len)), rest),
+                None => return Ok(Err(4)),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((len, rest)) => (u64::from_be_bytes(*len), rest),
+                None => return Ok(Err(10)),
+            },
+            short => (u64::from(short), rest),
         };
         // The minimal number of bytes MUST be used (§5.2), and the top bit is zero.
         let least = [0, 126, 0x1_0000];

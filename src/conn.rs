@@ -1,0 +1,160 @@
+//! One connection after its upgrade: reading, metering, draining, and its one end.
+//!
+//! A connection is one task. In a single poll it waits for its socket to be readable, for its
+//! backlog to be writable and for somebody to close its outbox; nothing but the state below lives
+//! across an await, so an idle connection has no buffer (`intake`). What a peer may send is metered
+//! at the socket (`meter`), below the level at which messages exist.
+//!
+//! It ends in one place, [`run`], for one reason, which the peer is told as one close code.
+
+mod intake;
+mod member;
+mod meter;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::config::Config;
+use crate::core::close::Close;
+use crate::core::frame::{Event, Limits};
+use crate::core::wire::{CLIENT_HEAD_MAX, CONTROL_BYTES_MAX, Gone};
+use crate::hub::{Hub, Reservation, Session};
+use crate::outbox::Outlook;
+use intake::{Intake, Receiver};
+use member::Member;
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The relay ends it, and the peer is told so, with a hint of when to come back.
+    Told(Close, Option<Duration>),
+    /// The peer sent a close frame.
+    PeerClosed,
+    /// The socket broke, or the peer closed it without a word.
+    Lost,
+}
+
+impl End {
+    /// Ends it without a hint.
+    const fn told(close: Close) -> Self {
+        Self::Told(close, None)
+    }
+
+    /// The code that stands for it in the counters.
+    const fn close(self) -> Close {
+        match self {
+            Self::Told(close, _) => close,
+            Self::PeerClosed => Close::Left,
+            Self::Lost => Close::GoingAway,
+        }
+    }
+
+    /// What the other members hear.
+    const fn gone(self) -> Gone {
+        match self {
+            Self::PeerClosed | Self::Told(Close::Left, _) => Gone::Left,
+            Self::Told(..) | Self::Lost => Gone::Lost,
+        }
+    }
+}
+
+/// Runs a connection from its 101 to its end, and returns what ended it: the code that the peer was
+/// told, `Left` if it closed first, `GoingAway` if its socket broke.
+///
+/// `early` is what the peer sent behind its handshake. With `admitted` an error, the peer is told
+/// that and nothing else: browsers cannot see why an upgrade failed, but they do see a close code.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the room as lost and drops the socket without a close frame.
+pub async fn run(
+    stream: TcpStream,
+    early: Bytes,
+    admitted: Result<Reservation, Close>,
+    hub: &Arc<Hub>,
+) -> Close {
+    let now = clock::now();
+    let session_s = admitted.as_ref().ok().and_then(Reservation::session_s);
+    let connected = hub.connect(stream, session_s, now);
+    let session = connected.session();
+    let mut intake = Intake::new(early);
+    let end = match admitted.and_then(|reservation| reservation.sit(session, now)) {
+        Ok(seat) => Member::new(seat, session, hub).run(&mut intake).await,
+        Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),
+        Err(close) => End::told(close),
+    };
+    say_goodbye(end, session, intake, &frame_limits(hub.config())).await;
+    hub.metrics().closed(end.close());
+    end.close()
+}
+
+/// When a peer should try again that came while the relay could not take it.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+
+fn frame_limits(config: &Config) -> Limits {
+    Limits {
+        binary_bytes: config.limit.payload_bytes as usize + CLIENT_HEAD_MAX,
+        text_bytes: CONTROL_BYTES_MAX,
+        fragments: config.limit.fragments_per_message,
+    }
+}
+
+/// Does the closing handshake (RFC 6455 §7.1.2). The sweep gives up on a peer that takes too long.
+async fn say_goodbye(end: End, session: &Session, mut intake: Intake, limits: &Limits) {
+    let outbox = session.outbox();
+    let (close, hint) = match end {
+        End::Told(close, hint) => (close, hint),
+        End::PeerClosed => (Close::Left, None),
+        End::Lost => return,
+    };
+    outbox.close(close, hint, clock::now());
+    let mut peer_closed = end == End::PeerClosed;
+    poll_fn(|cx| {
+        match outbox.poll_drain(cx, clock::now()) {
+            Outlook::Failed => return Poll::Ready(()),
+            Outlook::Closed(_) if peer_closed => return Poll::Ready(()),
+            Outlook::Open | Outlook::Closing(_) | Outlook::Closed(_) => {}
+        }
+        // Unread bytes would turn the end of the socket into a reset, which can overtake the close
+        // frame: so the rest is read, and forgotten.
+        while !peer_closed {
+            match intake.poll_turn(outbox.socket(), cx, limits, &mut Farewell) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(End::PeerClosed)) => peer_closed = true,
+                Poll::Ready(Err(End::Told(..) | End::Lost)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        poll_closed(session, cx)
+    })
+    .await;
+}
+
+fn poll_closed(session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    match session.outbox().poll_drain(cx, clock::now()) {
+        Outlook::Closed(_) | Outlook::Failed => Poll::Ready(()),
+        Outlook::Open | Outlook::Closing(_) => Poll::Pending,
+    }
+}
+
+/// Waits for the peer's close frame.
+struct Farewell;
+
+impl Receiver for Farewell {
+    fn bytes(&mut self, _: usize) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event<'_>) -> Result<(), End> {
+        match event {
+            Event::Close(_) => Err(End::PeerClosed),
+            Event::Message(..) | Event::Fragment | Event::Ping(_) | Event::Pong => Ok(()),
+        }
+    }
+}

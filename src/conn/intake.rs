@@ -1,0 +1,182 @@
+//! From the socket to frames: one read at a time into the worker's scratch buffer.
+//!
+//! A connection keeps only the bytes of an incomplete frame, and gives them back as soon as the
+//! frame is whole. A large frame is read to its end straight into those kept bytes, so that a peer
+//! which sends it in a thousand pieces costs a thousand reads and not a thousand copies.
+
+use std::cell::RefCell;
+use std::io::{self, Read as _};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::End;
+use crate::core::frame::{Event, Limits, Reader, Step};
+
+/// Takes what an [`Intake`] finds. The first error ends the connection.
+pub(super) trait Receiver {
+    /// So many bytes came from the socket.
+    fn bytes(&mut self, count: usize) -> Result<(), End>;
+    /// One frame came.
+    fn event(&mut self, event: Event<'_>) -> Result<(), End>;
+}
+
+/// What was read and is not yet a whole frame.
+pub(super) struct Intake {
+    reader: Reader,
+    kept: Vec<u8>,
+    /// Nothing can be said before `kept` has this many bytes; zero if that was not tried yet.
+    need: usize,
+    /// The stream broke the framing: nothing in it has a meaning any more.
+    broken: bool,
+}
+
+/// Size of a worker's scratch buffer: what one read can bring.
+const SCRATCH_BYTES: usize = 128 * 1024;
+/// From this size on an incomplete frame is completed in place.
+const LARGE_BYTES: usize = 8 * 1024;
+/// Most that is set aside for bytes which were announced and have not come yet.
+const AHEAD_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Intake {
+    /// Begins with the bytes that came behind the handshake.
+    pub(super) fn new(early: Bytes) -> Self {
+        Self { reader: Reader::default(), kept: early.into(), need: 0, broken: false }
+    }
+
+    /// Reads once and gives `receiver` all whole frames; pending while the socket has nothing.
+    pub(super) fn poll_turn(
+        &mut self,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+        limits: &Limits,
+        receiver: &mut impl Receiver,
+    ) -> Poll<Result<(), End>> {
+        if self.need == 0 && !self.kept.is_empty() {
+            let mut early = std::mem::take(&mut self.kept);
+            return Poll::Ready(self.take(early.len(), &mut early, limits, receiver));
+        }
+        loop {
+            ready!(stream.poll_read_ready(cx)).map_err(|_| End::Lost)?;
+            let turn = if self.need >= LARGE_BYTES && !self.broken {
+                self.read_in_place(stream, limits, receiver)
+            } else {
+                self.read_to_scratch(stream, limits, receiver)
+            };
+            match turn {
+                Ok(turn) => return Poll::Ready(turn),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Poll::Ready(Err(End::Lost)),
+            }
+        }
+    }
+
+    fn read_to_scratch(
+        &mut self,
+        stream: &TcpStream,
+        limits: &Limits,
+        receiver: &mut impl Receiver,
+    ) -> io::Result<Result<(), End>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(SCRATCH_BYTES, 0);
+            if self.broken {
+                self.kept = Vec::new();
+            }
+            let kept = self.kept.len();
+            // Fewer than `LARGE_BYTES`, which is less than the scratch.
+            let (front, free) = scratch.split_at_mut(kept);
+            let count = read_once(stream, free)?;
+            front.copy_from_slice(&self.kept);
+            let Some(input) = scratch.get_mut(..kept + count) else { return Ok(Ok(())) };
+            Ok(self.take(count, input, limits, receiver))
+        })
+    }
+
+    fn read_in_place(
+        &mut self,
+        stream: &TcpStream,
+        limits: &Limits,
+        receiver: &mut impl Receiver,
+    ) -> io::Result<Result<(), End>> {
+        let kept = self.kept.len();
+        let ahead = (self.need - kept).min(kept.max(AHEAD_BYTES));
+        self.kept.reserve_exact(ahead);
+        self.kept.resize(kept + ahead, 0);
+        let count = read_once(stream, self.kept.get_mut(kept..).unwrap_or_default());
+        self.kept.truncate(kept + count.as_ref().map_or(0, |count| *count));
+        let count = count?;
+        if self.kept.len() < self.need {
+            return Ok(if count == 0 { Err(End::Lost) } else { receiver.bytes(count) });
+        }
+        let mut whole = std::mem::take(&mut self.kept);
+        Ok(self.take(count, &mut whole, limits, receiver))
+    }
+
+    fn take(
+        &mut self,
+        count: usize,
+        input: &mut [u8],
+        limits: &Limits,
+        receiver: &mut impl Receiver,
+    ) -> Result<(), End> {
+        if count == 0 {
+            return Err(End::Lost);
+        }
+        receiver.bytes(count)?;
+        if self.broken { Ok(()) } else { self.parse(input, limits, receiver) }
+    }
+
+    /// Takes the whole frames off `input` and keeps the rest, also when the receiver has enough.
+    fn parse(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        receiver: &mut impl Receiver,
+    ) -> Result<(), End> {
+        let mut at = 0;
+        let mut end = Ok(());
+        self.need = 0;
+        while let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty() && end.is_ok()) {
+            match self.reader.next(rest, limits) {
+                Ok(Step::Frame(len, event)) => {
+                    end = receiver.event(event);
+                    at += len;
+                }
+                Ok(Step::Need(need)) => {
+                    self.need = need;
+                    break;
+                }
+                Err(close) => {
+                    self.broken = true;
+                    end = Err(End::told(close));
+                }
+            }
+        }
+        // A new vector rather than a cleared one: an idle connection holds no buffer.
+        self.kept = input.get(at..).map(<[u8]>::to_vec).unwrap_or_default();
+        end
+    }
+}
+
+/// Reads what there is. A read that does not fill the buffer has emptied the socket (epoll(7)), so
+/// the readiness is taken back at once, which saves the read that would only say "would block".
+fn read_once(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    let read = stream.try_io(Interest::READABLE, || {
+        count = (&*SockRef::from(stream)).read(buffer)?;
+        let emptied = 0 < count && count < buffer.len();
+        if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match read {
+        Err(e) if count == 0 => Err(e),
+        _ => Ok(count),
+    }
+}

@@ -1,0 +1,213 @@
+//! A connection with a seat: what its frames mean.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::intake::{Intake, Receiver};
+use super::meter::{Exceeded, Meter};
+use super::{End, frame_limits};
+use crate::clock;
+use crate::core::close::Close;
+use crate::core::frame::{Event, Kind, Opcode, Payload};
+use crate::core::id::MemberId;
+use crate::core::limit::Instant;
+use crate::core::token::Cap;
+use crate::core::wire::{
+    self, CLIENT_HEAD_MAX, ClientControl, ClientHead, OwnerOp, OwnerRequest, Refused, Target,
+};
+use crate::hub::{Duty, Hub, Seat, Session};
+use crate::metrics::Count;
+use crate::outbox::Outlook;
+
+/// A connection with a seat.
+pub(super) struct Member<'a> {
+    seat: Seat,
+    session: &'a Arc<Session>,
+    hub: &'a Arc<Hub>,
+    meter: Meter,
+    /// When the current turn began.
+    now: Instant,
+    duty: Duty,
+    taken: Taken,
+}
+
+/// What a turn took in, told to the counters at its end.
+#[derive(Default)]
+struct Taken {
+    messages: u64,
+    bytes: u64,
+    directs: u64,
+}
+
+impl<'a> Member<'a> {
+    pub(super) fn new(seat: Seat, session: &'a Arc<Session>, hub: &'a Arc<Hub>) -> Self {
+        Self {
+            seat,
+            session,
+            hub,
+            meter: Meter::default(),
+            now: Instant::START,
+            duty: Duty::None,
+            taken: Taken::default(),
+        }
+    }
+
+    /// Reads and drains until something ends the connection, and leaves the room.
+    pub(super) async fn run(mut self, intake: &mut Intake) -> End {
+        let end = loop {
+            let turn = poll_fn(|cx| self.poll_turn(intake, cx)).await;
+            self.report();
+            if self.duty == Duty::Flush {
+                // Readers that are ready add to the batch before it is sent.
+                tokio::task::yield_now().await;
+                self.duty = Duty::None;
+                self.seat.flush(self.now);
+            }
+            if let Err(end) = turn {
+                break end;
+            }
+        };
+        self.seat.leave(end.gone());
+        end
+    }
+
+    fn poll_turn(&mut self, intake: &mut Intake, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        self.now = clock::now();
+        match self.session.outbox().poll_drain(cx, self.now) {
+            Outlook::Open => {}
+            Outlook::Closing(why) | Outlook::Closed(why) => {
+                return Poll::Ready(Err(End::told(why)));
+            }
+            Outlook::Failed => return Poll::Ready(Err(End::Lost)),
+        }
+        let limits = frame_limits(self.hub.config());
+        let session = self.session;
+        intake.poll_turn(session.outbox().socket(), cx, &limits, self)
+    }
+
+    fn report(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if taken.messages > 0 {
+            let metrics = self.hub.metrics();
+            metrics.add(Count::MessagesAccepted, taken.messages);
+            metrics.add(Count::PayloadBytesAccepted, taken.bytes);
+            metrics.add(Count::DirectsAccepted, taken.directs);
+        }
+    }
+
+    fn on_data(&mut self, mut payload: Payload<'_>) -> Result<(), End> {
+        let mut first = [0; CLIENT_HEAD_MAX];
+        let (head, skip) =
+            ClientHead::parse(payload.peek(&mut first), payload.len()).map_err(End::told)?;
+        let config = self.hub.config();
+        let len = payload.len() - skip;
+        if len > config.limit.payload_bytes as usize {
+            return Err(End::told(Close::TooLarge));
+        }
+        if !self.seat.cap().contains(Cap::SEND) {
+            return Err(End::told(Close::NotPermitted));
+        }
+        let is_bucket = |len| config.room.padding.iter().any(|size| *size as usize == len);
+        if self.seat.insists_on_padding() && !is_bucket(len) {
+            return Err(End::told(Close::PaddingViolation));
+        }
+        if let Err(exceeded) = self.meter.message(&config.limit, len, self.now) {
+            let wait = unless_over(exceeded)?;
+            self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
+            return Ok(());
+        }
+        match self.seat.send(&head, &mut payload, skip, self.now) {
+            Ok(duty) => {
+                self.taken.messages += 1;
+                self.taken.bytes += len as u64;
+                self.taken.directs += u64::from(head.target != Target::Room);
+                self.take_on(duty);
+            }
+            Err(refused) => self.refuse(refused, Some(head.reference), None),
+        }
+        Ok(())
+    }
+
+    fn on_control(&mut self, text: &[u8]) -> Result<(), End> {
+        match ClientControl::parse(text).map_err(End::told)? {
+            ClientControl::Ping { n } => {
+                self.meter.ping(&self.hub.config().limit, self.now).or_else(end_over)?;
+                self.session.tell(&wire::pong(n), self.now);
+            }
+            ClientControl::Leave {} => return Err(End::told(Close::Left)),
+            ClientControl::Owner(request) => self.on_owner(&request)?,
+        }
+        Ok(())
+    }
+
+    fn on_owner(&mut self, request: &OwnerRequest) -> Result<(), End> {
+        if !self.seat.cap().contains(Cap::OWNER) {
+            self.refuse(Refused::NotPermitted, None, None);
+            return Ok(());
+        }
+        let member = match (request.op, request.member.as_deref()) {
+            (OwnerOp::Kick, Some(text)) => {
+                Some(MemberId::from_base64url(text).ok_or(End::told(Close::BadFrame))?)
+            }
+            (OwnerOp::Close | OwnerOp::Lock | OwnerOp::Unlock, None) => None,
+            _ => return Err(End::told(Close::BadFrame)),
+        };
+        if let Err(refused) = self.seat.act(request.op, member, self.now) {
+            self.refuse(refused, None, None);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, why: Refused, reference: Option<u16>, wait: Option<Duration>) {
+        if why == Refused::RateLimited {
+            self.hub.metrics().add(Count::FramesRefused, 1);
+        }
+        let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) + 1);
+        self.session.tell(&wire::error(why, reference, wait_ms), self.now);
+    }
+
+    fn take_on(&mut self, duty: Duty) {
+        if duty == Duty::Flush {
+            self.duty = duty;
+        }
+    }
+}
+
+/// The wait, unless the limit ends the connection.
+const fn unless_over(exceeded: Exceeded) -> Result<Duration, End> {
+    match exceeded {
+        Exceeded::Refuse(wait) => Ok(wait),
+        Exceeded::End(wait) => Err(End::Told(Close::RateLimited, Some(wait))),
+    }
+}
+
+fn end_over(exceeded: Exceeded) -> Result<(), End> {
+    unless_over(exceeded).map(|_| ())
+}
+
+impl Receiver for Member<'_> {
+    fn bytes(&mut self, count: usize) -> Result<(), End> {
+        self.session.heard();
+        let limits = &self.hub.config().limit;
+        self.meter.raw(limits, count, self.now).or_else(end_over)
+    }
+
+    fn event(&mut self, event: Event<'_>) -> Result<(), End> {
+        let limits = &self.hub.config().limit;
+        self.meter.frame(limits, self.now).or_else(end_over)?;
+        match event {
+            Event::Message(Kind::Binary, payload) => self.on_data(payload)?,
+            Event::Message(Kind::Text, mut payload) => self.on_control(payload.unmask())?,
+            Event::Ping(payload) => {
+                self.meter.ping(limits, self.now).or_else(end_over)?;
+                self.session.send_frame(Opcode::Pong, payload, self.now);
+            }
+            Event::Pong => self.hub.metrics().add(Count::PongsReceived, 1),
+            Event::Fragment => {}
+            Event::Close(_) => return Err(End::PeerClosed),
+        }
+        Ok(())
+    }
+}

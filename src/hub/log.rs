@@ -1,0 +1,231 @@
+//! The order of one room: the next number, who is there at it, and what is not sent yet.
+//!
+//! Plain data with rules; the lock around it is the room's.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use crate::core::close::Close;
+use crate::core::id::MemberId;
+use crate::core::wire::{self, ClientHead, Flags, Gone, Refused, RelayHead, Target};
+use crate::hub::batch::{self, Batch, SeatIndex};
+
+/// What remains to be done after something was appended to a room's batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a batch that nobody flushes is not sent before its speaker leaves"]
+pub enum Duty {
+    /// Somebody else flushes.
+    None,
+    /// The caller has begun the batch and flushes it.
+    Flush,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy)]
+pub(super) struct Speaker {
+    pub(super) seat: SeatIndex,
+    pub(super) member: MemberId,
+}
+
+/// The order of a room whose members are reached through handles `S`, which are never called here.
+pub(super) struct Log<S> {
+    seats: Slab<Seat<S>>,
+    by_member: HashMap<MemberId, SeatIndex>,
+    /// Seats promised to handshakes that are under way.
+    reserved: usize,
+    /// The last number that was given.
+    seq: u64,
+    pending: Option<Box<Batch>>,
+    /// Counts joins and leaves, for the audience to be brought up to date.
+    changes: u64,
+    ended: bool,
+}
+
+struct Seat<S> {
+    member: MemberId,
+    handle: S,
+    /// Whether it may receive what the room says.
+    hears: bool,
+    /// Where its stream begins in the pending batch.
+    from: u32,
+}
+
+/// The members as of the last time the pending batch was taken.
+pub(super) struct Audience<S> {
+    pub(super) listeners: Vec<Listener<S>>,
+    changes: u64,
+}
+
+/// A member, as a flush sees it.
+pub(super) struct Listener<S> {
+    pub(super) seat: SeatIndex,
+    pub(super) hears: bool,
+    /// Where its stream begins in the batch that was taken; then zero.
+    pub(super) from: u32,
+    pub(super) handle: S,
+}
+
+impl<S> Default for Log<S> {
+    fn default() -> Self {
+        Self {
+            seats: Slab::new(),
+            by_member: HashMap::new(),
+            reserved: 0,
+            seq: 0,
+            pending: None,
+            changes: 0,
+            ended: false,
+        }
+    }
+}
+
+impl<S> Default for Audience<S> {
+    fn default() -> Self {
+        Self { listeners: Vec::new(), changes: 0 }
+    }
+}
+
+impl<S: Clone> Log<S> {
+    /// Promises a seat, if there are fewer than `members_max` taken and promised.
+    pub(super) fn reserve(&mut self, members_max: usize) -> Result<(), Close> {
+        if self.ended {
+            return Err(Close::RoomClosed);
+        }
+        if self.taken() >= members_max {
+            return Err(Close::RoomFull);
+        }
+        self.reserved += 1;
+        Ok(())
+    }
+
+    /// Takes a promise back.
+    pub(super) const fn release(&mut self) {
+        self.reserved -= 1;
+    }
+
+    /// Turns a promise into a seat: the others hear `join`, the newcomer its welcome, which
+    /// `welcome` makes of its number and everybody's name.
+    pub(super) fn join(
+        &mut self,
+        member: MemberId,
+        handle: S,
+        hears: bool,
+        welcome: impl FnOnce(u64, &mut dyn Iterator<Item = MemberId>) -> Vec<u8>,
+    ) -> Result<SeatIndex, Close> {
+        self.reserved -= 1;
+        if self.ended {
+            return Err(Close::RoomClosed);
+        }
+        let seq = self.next_seq();
+        let (batch, _) = self.batch();
+        batch.tell(&wire::join(member, seq));
+        let from = batch.position();
+        let key = self.seats.insert(Seat { member, handle, hears, from });
+        let seat = SeatIndex::try_from(key).expect("a room has fewer members than that");
+        self.by_member.insert(member, seat);
+        self.changes += 1;
+        let text = welcome(seq, &mut self.seats.iter().map(|(_, seat)| seat.member));
+        self.batch().0.tell_one(&text, seat);
+        Ok(seat)
+    }
+
+    /// Frees a seat and tells the others why; `None` if the member does not have it any more.
+    pub(super) fn leave(&mut self, speaker: Speaker, why: Gone) -> Option<S> {
+        if !self.holds(speaker) {
+            return None;
+        }
+        let seat = self.seats.try_remove(speaker.seat as usize)?;
+        self.by_member.remove(&speaker.member);
+        self.changes += 1;
+        let seq = self.next_seq();
+        if !self.seats.is_empty() {
+            self.batch().0.tell(&wire::leave(speaker.member, seq, why));
+        }
+        Some(seat.handle)
+    }
+
+    /// Lets nobody in or speak any more, and says who is to be told; `None` the second time.
+    pub(super) fn end(&mut self) -> Option<Vec<S>> {
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
+        self.batch().0.tell(&wire::closed());
+        Some(self.seats.iter().map(|(_, seat)| seat.handle.clone()).collect())
+    }
+
+    /// Where a member sits.
+    pub(super) fn find(&self, member: MemberId) -> Option<Speaker> {
+        self.by_member.get(&member).map(|seat| Speaker { seat: *seat, member })
+    }
+
+    /// How many seats are taken or promised.
+    pub(super) fn taken(&self) -> usize {
+        self.seats.len() + self.reserved
+    }
+
+    /// How many members there are.
+    pub(super) fn members(&self) -> usize {
+        self.seats.len()
+    }
+
+    const fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// The pending batch; a new one comes with the duty to flush it.
+    pub(super) fn batch(&mut self) -> (&mut Batch, Duty) {
+        let duty = if self.pending.is_none() { Duty::Flush } else { Duty::None };
+        (self.pending.get_or_insert_with(batch::take_spare), duty)
+    }
+
+    /// Gives a message its number. `None` if the speaker is no member any more: it is being closed.
+    pub(super) fn accept(
+        &mut self,
+        speaker: Speaker,
+        head: &ClientHead,
+    ) -> Result<Option<(RelayHead, Option<SeatIndex>)>, Refused> {
+        if self.ended || !self.holds(speaker) {
+            return Ok(None);
+        }
+        let target = match head.target {
+            Target::Room => None,
+            Target::Member(member) => {
+                let seat = self.by_member.get(&member).copied();
+                let hears =
+                    |seat: &SeatIndex| self.seats.get(*seat as usize).is_some_and(|s| s.hears);
+                Some(seat.filter(hears).ok_or(Refused::NoSuchMember)?)
+            }
+        };
+        let volatile = head.flags.contains(Flags::VOLATILE);
+        let seq = match target {
+            _ if volatile => 0,
+            None => self.next_seq(),
+            Some(_) => self.seq,
+        };
+        let flags = if volatile { Flags::VOLATILE } else { Flags::default() };
+        let direct = target.is_some();
+        Ok(Some((RelayHead { direct, flags, from: speaker.member, seq }, target)))
+    }
+
+    /// Whether this member still has this seat.
+    fn holds(&self, speaker: Speaker) -> bool {
+        self.seats.get(speaker.seat as usize).is_some_and(|seat| seat.member == speaker.member)
+    }
+
+    /// Takes the pending batch, and brings the audience up to it.
+    pub(super) fn take_for(&mut self, audience: &mut Audience<S>) -> Option<Box<Batch>> {
+        if audience.changes != self.changes {
+            audience.changes = self.changes;
+            audience.listeners.clear();
+            audience.listeners.extend(self.seats.iter_mut().map(|(key, seat)| Listener {
+                seat: SeatIndex::try_from(key).unwrap_or(SeatIndex::MAX),
+                hears: seat.hears,
+                from: std::mem::take(&mut seat.from),
+                handle: seat.handle.clone(),
+            }));
+        }
+        self.pending.take()
+    }
+}

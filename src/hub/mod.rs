@@ -1,0 +1,284 @@
+//! The rooms on this node: seats, order, fan-out, owner operations, drain.
+//!
+//! A room exists here while it has members or handshakes that are promised a seat; what is known of
+//! it between (options, lock, tombstone) is `admission::records`. Joining gives a [`Seat`], a guard:
+//! dropping it leaves, so that there is no way to hold a place and forget it. `room` has the fan-out,
+//! `log` the order, `batch` what a room has to say, `session` the table of connections.
+
+mod batch;
+mod log;
+mod random;
+mod room;
+mod seat;
+mod session;
+mod tally;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::net::TcpStream;
+
+use crate::admission::records::{Records, View};
+use crate::config::Config;
+use crate::core::close::Close;
+use crate::core::id::{MemberId, RoomId};
+use crate::core::limit::Instant;
+use crate::core::token::Cap;
+use crate::core::wire::{self, OwnerOp, Refused, WelcomeLimits};
+use crate::metrics::{Count, Metrics};
+use crate::outbox::{Bounds, Outbox};
+use random::Random;
+use room::Room;
+use session::{Periods, Sessions};
+
+pub use log::Duty;
+pub use seat::{Connected, Reservation, Seat};
+pub use session::Session;
+
+/// All rooms and connections of this node.
+pub struct Hub {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    records: Arc<Records>,
+    rooms: DashMap<RoomId, Arc<Room>>,
+    sessions: Sessions,
+    random: Mutex<Random>,
+    draining: AtomicBool,
+    /// When the last step of the drain was.
+    drained_at: Mutex<Option<Instant>>,
+}
+
+/// What a token allows its holder.
+#[derive(Clone, Copy)]
+pub struct Grant {
+    /// The capabilities.
+    pub cap: Cap,
+    /// How long the session may last, in seconds from its handshake.
+    pub session_s: Option<u32>,
+}
+
+impl Hub {
+    /// Creates a hub without rooms.
+    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, records: Arc<Records>) -> Arc<Self> {
+        let heartbeat = &config.heartbeat;
+        let periods = Periods {
+            ping: heartbeat.ping_interval(),
+            misses: u8::try_from(heartbeat.misses).unwrap_or(u8::MAX),
+            stall: config.limit.write_stall(),
+            close: heartbeat.close_timeout(),
+        };
+        Arc::new(Self {
+            config,
+            metrics,
+            records,
+            rooms: DashMap::new(),
+            sessions: Sessions::new(periods),
+            random: Mutex::new(Random::new()),
+            draining: AtomicBool::new(false),
+            drained_at: Mutex::new(None),
+        })
+    }
+
+    /// Promises a seat to a handshake, before it is answered.
+    ///
+    /// # Errors
+    ///
+    /// `Restart` while draining, `TokenInvalid` for a room that is not here (a fresh token comes
+    /// with restoring it), `RoomClosed`, `RoomLocked` unless the grant is an owner's, `RoomFull`.
+    pub fn reserve(
+        self: &Arc<Self>,
+        room: &RoomId,
+        grant: Grant,
+        _now: Instant,
+    ) -> Result<Reservation, Close> {
+        if self.is_draining() {
+            return Err(Close::Restart);
+        }
+        let view = self.records.view(room).ok_or(Close::TokenInvalid)?;
+        if view.closed {
+            return Err(Close::RoomClosed);
+        }
+        if view.locked && !grant.cap.contains(Cap::OWNER) {
+            return Err(Close::RoomLocked);
+        }
+        // The entry's lock is held until the seat is promised, so that a room cannot be retired
+        // between being found and being entered.
+        let entry = self.rooms.entry(*room).or_insert_with(|| {
+            self.records.occupied(room);
+            self.metrics.add(Count::RoomsOpened, 1);
+            let batch_bytes = self.config.room.batch_bytes as usize;
+            Arc::new(Room::new(*room, batch_bytes, Arc::clone(&self.metrics)))
+        });
+        entry.reserve(view.options.members_max as usize)?;
+        let room = Arc::clone(&entry);
+        drop(entry);
+        Ok(Reservation::new(Arc::clone(self), room, grant))
+    }
+
+    /// Enters an upgraded socket into the table of connections. `session_s` is how long it may last.
+    pub fn connect(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        session_s: Option<u32>,
+        now: Instant,
+    ) -> Connected {
+        let limit = &self.config.limit;
+        let bounds =
+            Bounds { bytes: limit.outbox_bytes as usize, frames: limit.outbox_frames as usize };
+        let session = Arc::new(Session::new(Outbox::new(stream, bounds)));
+        let ends_at = session_s.map(|s| now.after(Duration::from_secs(u64::from(s))));
+        let entered = self.sessions.enter(Arc::clone(&session), ends_at, &mut self.random(), now);
+        Connected::new(Arc::clone(self), session, entered)
+    }
+
+    /// How many members a room has on this node.
+    pub fn members(&self, room: &RoomId) -> usize {
+        self.room(room).map_or(0, |room| room.members())
+    }
+
+    /// Whether a room would take nobody now.
+    pub fn room_full(&self, room: &RoomId) -> bool {
+        let Some(view) = self.records.view(room) else { return false };
+        let taken = self.room(room).map_or(0, |room| room.taken());
+        taken >= view.options.members_max as usize
+    }
+
+    /// Does what an owner asked for; the caller has checked that it is the owner.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchMember` when there is nobody to kick.
+    pub fn act(
+        &self,
+        room: &RoomId,
+        op: OwnerOp,
+        member: Option<MemberId>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        match op {
+            OwnerOp::Close => self.close_room(room, now),
+            OwnerOp::Lock => self.set_locked(room, true, now),
+            OwnerOp::Unlock => self.set_locked(room, false, now),
+            OwnerOp::Kick => {
+                if !member.is_some_and(|member| self.kick(room, member, now)) {
+                    return Err(Refused::NoSuchMember);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a room for everybody and keeps it from being made again until its time is over.
+    pub fn close_room(&self, room: &RoomId, now: Instant) {
+        if self.records.close(room).is_ok() {
+            self.metrics.add(Count::RoomsClosed, 1);
+        }
+        self.end_room(room, now);
+    }
+
+    /// Keeps new members out, or lets them in again, and tells the members.
+    pub fn set_locked(&self, room: &RoomId, locked: bool, now: Instant) {
+        if self.records.set_locked(room, locked, now).is_ok() {
+            self.options_changed(room, now);
+        }
+    }
+
+    /// Removes a member; false if it is not there.
+    pub fn kick(&self, room: &RoomId, member: MemberId, now: Instant) -> bool {
+        self.room(room).is_some_and(|room| room.kick(member, now))
+    }
+
+    /// Tells the members how their room is now.
+    pub fn options_changed(&self, room: &RoomId, now: Instant) {
+        if let (Some(room), Some(view)) = (self.room(room), self.records.view(room)) {
+            room.tell(&wire::room(view.locked, ttl_s(&view, now)), now);
+        }
+    }
+
+    /// What time does, to be called once a second: heartbeats, stalled sockets, sessions and rooms
+    /// whose time is over.
+    pub fn sweep(&self, now: Instant) {
+        self.sessions.sweep(&mut self.random(), &self.metrics, now);
+        for room in self.records.expire(now) {
+            self.metrics.add(Count::RecordsExpired, 1);
+            self.end_room(&room, now);
+        }
+    }
+
+    /// Lets nobody in any more; [`Hub::drain_step`] does the rest.
+    pub fn start_drain(&self, now: Instant) {
+        self.draining.store(true, Ordering::Relaxed);
+        *self.drained_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// One step of the drain: tells as many members to reconnect as the configured rate gives since
+    /// the last step, each after another time, and closes those that were told a second ago.
+    pub fn drain_step(&self, now: Instant) {
+        let rate = u64::from(self.config.server.drain_rate_per_s).max(1);
+        let mut drained_at = self.drained_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = drained_at.replace(now).map_or(Duration::ZERO, |at| now.since(at));
+        let budget = rate.saturating_mul(u64::try_from(since.as_millis()).unwrap_or(0)) / 1000;
+        let spread = Duration::from_secs(1 + self.connections() as u64 / rate);
+        self.sessions.drain(budget.max(1), spread, &mut self.random(), now);
+    }
+
+    /// Whether [`Hub::start_drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How many upgraded connections there are.
+    pub fn connections(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// The configuration that all connections share.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn room(&self, room: &RoomId) -> Option<Arc<Room>> {
+        self.rooms.get(room).map(|entry| Arc::clone(&entry))
+    }
+
+    fn end_room(&self, room: &RoomId, now: Instant) {
+        if let Some((_, room)) = self.rooms.remove(room) {
+            room.end(now);
+        }
+    }
+
+    /// Forgets a room that has nobody in it and nobody on the way.
+    fn retire(&self, room: &Arc<Room>, now: Instant) {
+        let vacant = |_: &RoomId, here: &Arc<Room>| Arc::ptr_eq(here, room) && here.taken() == 0;
+        if self.rooms.remove_if(&room.id, vacant).is_some() {
+            self.records.emptied(&room.id, now);
+        }
+    }
+
+    fn random(&self) -> MutexGuard<'_, Random> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn welcome_limits(&self, view: &View) -> WelcomeLimits {
+        let limit = &self.config.limit;
+        WelcomeLimits {
+            payload_bytes: limit.payload_bytes,
+            members: view.options.members_max,
+            messages: (u64::from(limit.messages_per_10s), 10),
+            bytes: (u64::from(limit.bytes_per_10s), 10),
+            heartbeat_s: self.config.heartbeat.ping_interval_ms.div_ceil(1000),
+        }
+    }
+}
+
+/// How long the room will live, in whole seconds.
+const fn ttl_s(view: &View, now: Instant) -> u64 {
+    view.expires_at.since(now).as_secs()
+}

@@ -1,0 +1,344 @@
+//! One room on this node: who has a seat, one order for everything said, and the fan-out.
+//!
+//! Two locks, taken in this order when both are needed:
+//!
+//! * the *flusher* is held by whoever writes to the members' sockets, so that there is one flush at
+//!   a time and no member sees two batches crossed;
+//! * the *log* is held for a few instructions to take the next number and append to the batch, so
+//!   members go on speaking while a flush is under way.
+//!
+//! Whoever starts a batch has the duty to flush it, after letting the readers that are ready add
+//! theirs. Who finds a flush under way leaves its duty to that one.
+
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::core::close::Close;
+use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
+use crate::core::id::{Epoch, MemberId, RoomId};
+use crate::core::limit::Instant;
+use crate::core::wire::{self, ClientHead, Flags, Gone, RELAY_HEAD, Refused, RelayHead};
+use crate::hub::batch::{self, Batch, Run, SeatIndex};
+use crate::hub::log::{Audience, Duty, Listener, Log, Speaker};
+use crate::hub::random;
+use crate::hub::session::Session;
+use crate::hub::tally::Tally;
+use crate::metrics::{Count, Metrics, RoomGauge};
+use crate::outbox::{FrameKind, Mark};
+
+/// From this size on a payload is written to the members from where it was read: copying it once
+/// more costs more than the system calls that a batch saves.
+const LARGE_BYTES: usize = 8 * 1024;
+
+/// The members, and the right to write to their sockets.
+type Flusher = Audience<Arc<Session>>;
+
+/// A room that has, or is about to have, members on this node.
+pub(super) struct Room {
+    pub(super) id: RoomId,
+    pub(super) epoch: Epoch,
+    /// A batch of this size is flushed at once.
+    batch_bytes: usize,
+    log: Mutex<Log<Arc<Session>>>,
+    flusher: Mutex<Flusher>,
+    /// Somebody left its duty to the flush that is under way.
+    missed: AtomicBool,
+    metrics: Arc<Metrics>,
+    _gauge: RoomGauge,
+}
+
+impl Room {
+    pub(super) fn new(id: RoomId, batch_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            id,
+            epoch: Epoch::from_bytes(random::bytes()),
+            batch_bytes,
+            log: Mutex::default(),
+            flusher: Mutex::default(),
+            missed: AtomicBool::new(false),
+            _gauge: metrics.room_opened(),
+            metrics,
+        }
+    }
+
+    /// Promises a seat, if there are fewer than `members_max` taken and promised.
+    pub(super) fn reserve(&self, members_max: usize) -> Result<(), Close> {
+        self.log().reserve(members_max)
+    }
+
+    /// Takes a promise back.
+    pub(super) fn release(&self) {
+        self.log().release();
+    }
+
+    /// Turns a promise into a seat, and tells everybody; see [`Log::join`].
+    pub(super) fn join(
+        &self,
+        member: MemberId,
+        session: &Arc<Session>,
+        hears: bool,
+        welcome: impl FnOnce(u64, &mut dyn Iterator<Item = MemberId>) -> Vec<u8>,
+        now: Instant,
+    ) -> Result<Speaker, Close> {
+        let seat = self.log().join(member, Arc::clone(session), hears, welcome)?;
+        self.metrics.add(Count::Joins, 1);
+        self.flush(now);
+        Ok(Speaker { seat, member })
+    }
+
+    /// Frees the seat, if the member still has it, and tells the others why.
+    pub(super) fn leave(&self, speaker: Speaker, why: Gone, now: Instant) {
+        let left = self.log().leave(speaker, why);
+        if left.is_some() {
+            self.metrics.add(Count::Leaves, 1);
+            self.flush(now);
+        }
+    }
+
+    /// Removes a member for its owner; false if there is no such member.
+    pub(super) fn kick(&self, member: MemberId, now: Instant) -> bool {
+        // What was said before is still for the kicked member.
+        self.flush_surely(now);
+        let mut log = self.log();
+        let session = log.find(member).and_then(|speaker| log.leave(speaker, Gone::Kicked));
+        drop(log);
+        let Some(session) = session else { return false };
+        session.outbox().close(Close::Kicked, None, now);
+        self.metrics.add(Count::Kicks, 1);
+        self.metrics.add(Count::Leaves, 1);
+        self.flush(now);
+        true
+    }
+
+    /// Tells everybody something that has no number.
+    pub(super) fn tell(&self, text: &[u8], now: Instant) {
+        self.log().batch().0.tell(text);
+        self.flush(now);
+    }
+
+    /// Ends the room for everybody.
+    pub(super) fn end(&self, now: Instant) {
+        let Some(sessions) = self.log().end() else { return };
+        // Not left to a flush that may be under way: the close must come behind everything said.
+        self.flush_surely(now);
+        for session in sessions {
+            session.outbox().close(Close::RoomClosed, None, now);
+        }
+    }
+
+    /// Takes in one message: gives it its number and appends it, or sends it out at once if it is
+    /// large. `payload` begins at `skip` of the WebSocket message.
+    pub(super) fn send(
+        &self,
+        speaker: Speaker,
+        head: &ClientHead,
+        payload: &mut Payload<'_>,
+        skip: usize,
+        now: Instant,
+    ) -> Result<Duty, Refused> {
+        if payload.len() - skip >= LARGE_BYTES
+            && let Some(mut flusher) = self.try_flusher()
+        {
+            return self.send_large(&mut flusher, speaker, head, payload, skip, now);
+        }
+        let mut log = self.log();
+        let Some((relay_head, target)) = log.accept(speaker, head)? else {
+            return Ok(Duty::None);
+        };
+        let kind = kind_of(head);
+        let (batch, duty) = log.batch();
+        match target {
+            None => batch.say(kind, &relay_head, payload, skip, speaker.seat),
+            Some(seat) => batch.say_to(kind, &relay_head, payload, skip, seat),
+        }
+        if head.flags.contains(Flags::ECHO) {
+            batch.say_to(kind, &echo_of(&relay_head), payload, skip, speaker.seat);
+        }
+        if head.flags.contains(Flags::ACK) {
+            batch.tell_one(&wire::ack(head.reference, relay_head.seq), speaker.seat);
+        }
+        if batch.len() < self.batch_bytes {
+            return Ok(duty);
+        }
+        drop(log);
+        self.flush_surely(now);
+        Ok(Duty::None)
+    }
+
+    /// Sends out what is pending and then this message, from where it was read.
+    fn send_large(
+        &self,
+        flusher: &mut MutexGuard<'_, Flusher>,
+        speaker: Speaker,
+        head: &ClientHead,
+        payload: &mut Payload<'_>,
+        skip: usize,
+        now: Instant,
+    ) -> Result<Duty, Refused> {
+        let mut log = self.log();
+        let Some((relay_head, target)) = log.accept(speaker, head)? else {
+            return Ok(Duty::None);
+        };
+        let pending = log.take_for(flusher);
+        drop(log);
+        let payload = payload.unmask().get(skip..).unwrap_or_default();
+        let kind = kind_of(head);
+        let large = Large {
+            head: encode_head(&relay_head, payload.len()),
+            echo: head
+                .flags
+                .contains(Flags::ECHO)
+                .then(|| encode_head(&echo_of(&relay_head), payload.len())),
+            sender: speaker.seat,
+            target,
+            payload,
+            kind,
+        };
+        self.write(flusher, pending, Some(&large), now);
+        if !head.flags.contains(Flags::ACK) {
+            return Ok(Duty::None);
+        }
+        let mut log = self.log();
+        let (batch, duty) = log.batch();
+        batch.tell_one(&wire::ack(head.reference, relay_head.seq), speaker.seat);
+        Ok(duty)
+    }
+
+    /// Sends the pending batch to everybody, unless a flush is under way, which then does it.
+    pub(super) fn flush(&self, now: Instant) {
+        loop {
+            // Set before the lock is tried: either it is got, or its holder sees this afterwards.
+            self.missed.store(true, Ordering::SeqCst);
+            let Some(mut flusher) = self.try_flusher() else { return };
+            self.flush_with(&mut flusher, now);
+            drop(flusher);
+            if !self.missed.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+
+    /// Sends the pending batch, after waiting for a flush that is under way.
+    fn flush_surely(&self, now: Instant) {
+        let mut flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flush_with(&mut flusher, now);
+        drop(flusher);
+        if self.missed.load(Ordering::SeqCst) {
+            self.flush(now);
+        }
+    }
+
+    fn flush_with(&self, flusher: &mut MutexGuard<'_, Flusher>, now: Instant) {
+        // Whoever sets this from now on has appended before, so the batch below has it.
+        self.missed.store(false, Ordering::SeqCst);
+        let pending = self.log().take_for(flusher);
+        if pending.is_some() {
+            self.write(flusher, pending, None, now);
+        }
+    }
+
+    /// Writes to every member what it hears of the batch and of the large message behind it: one
+    /// vectored write each.
+    fn write(
+        &self,
+        flusher: &mut MutexGuard<'_, Flusher>,
+        pending: Option<Box<Batch>>,
+        large: Option<&Large<'_>>,
+        now: Instant,
+    ) {
+        let mut batch = pending.unwrap_or_else(batch::take_spare);
+        batch.seal();
+        let mut tally = Tally::default();
+        {
+            let mut streams = batch.streams();
+            let mut runs = Vec::new();
+            let mut parts = Vec::new();
+            for listener in &mut flusher.listeners {
+                runs.clear();
+                parts.clear();
+                streams.of(listener.seat, listener.from, listener.hears, &mut runs);
+                listener.from = 0;
+                parts.extend(runs.iter().map(|run| IoSlice::new(run.bytes())));
+                let head = large.and_then(|large| large.head_for(listener));
+                let mut last = None;
+                if let (Some(head), Some(large)) = (head, large) {
+                    parts.extend([IoSlice::new(head), IoSlice::new(large.payload)]);
+                    last = Some(Mark { len: head.len() + large.payload.len(), kind: large.kind });
+                }
+                if parts.is_empty() {
+                    continue;
+                }
+                let messages = runs.iter().map(|run| u64::from(run.messages())).sum::<u64>()
+                    + u64::from(last.is_some());
+                let marks = runs.iter().flat_map(Run::marks).chain(last);
+                tally.add(listener.handle.outbox().send(&parts, marks, now), messages);
+            }
+        }
+        tally.report(&self.metrics);
+        batch::give_back(batch, self.batch_bytes * 2);
+    }
+
+    /// How many members there are.
+    pub(super) fn members(&self) -> usize {
+        self.log().members()
+    }
+
+    /// How many seats are taken or promised.
+    pub(super) fn taken(&self) -> usize {
+        self.log().taken()
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log<Arc<Session>>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_flusher(&self) -> Option<MutexGuard<'_, Flusher>> {
+        match self.flusher.try_lock() {
+            Ok(flusher) => Some(flusher),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A message that is not copied into the batch.
+struct Large<'p> {
+    head: Vec<u8>,
+    /// The head of the sender's own copy, if it wants one.
+    echo: Option<Vec<u8>>,
+    sender: SeatIndex,
+    /// The one seat it is for, or the room.
+    target: Option<SeatIndex>,
+    payload: &'p [u8],
+    kind: FrameKind,
+}
+
+impl Large<'_> {
+    /// The head of this listener's copy, if it gets one.
+    fn head_for(&self, listener: &Listener<Arc<Session>>) -> Option<&[u8]> {
+        if listener.seat == self.sender && self.target != Some(self.sender) {
+            return self.echo.as_deref();
+        }
+        let hears = match self.target {
+            Some(target) => listener.seat == target,
+            None => listener.hears,
+        };
+        hears.then_some(&self.head[..])
+    }
+}
+
+fn encode_head(head: &RelayHead, payload_len: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_MAX + RELAY_HEAD);
+    put_head(&mut out, Opcode::Binary, RELAY_HEAD + payload_len);
+    out.extend_from_slice(&head.encode());
+    out
+}
+
+const fn kind_of(head: &ClientHead) -> FrameKind {
+    if head.flags.contains(Flags::VOLATILE) { FrameKind::Volatile } else { FrameKind::Data }
+}
+
+const fn echo_of(head: &RelayHead) -> RelayHead {
+    RelayHead { flags: head.flags.with(Flags::ECHO), ..*head }
+}

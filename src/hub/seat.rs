@@ -1,0 +1,177 @@
+//! The guards of joining: a promised seat, a seat, an entry in the table of connections.
+//!
+//! Each is given back when it is dropped, so that there is no way to hold a place and forget it,
+//! even as the code around changes or panics.
+
+use std::sync::Arc;
+
+use crate::clock;
+use crate::core::close::Close;
+use crate::core::frame::Payload;
+use crate::core::id::MemberId;
+use crate::core::limit::Instant;
+use crate::core::token::Cap;
+use crate::core::wire::{ClientHead, Gone, OwnerOp, Refused, Welcome};
+use crate::hub::log::{Duty, Speaker};
+use crate::hub::room::Room;
+use crate::hub::session::{Registered, Session};
+use crate::hub::{Grant, Hub, random, ttl_s};
+use crate::metrics::{Count, MemberGauge};
+
+/// A promised seat. Dropping it gives the promise back.
+pub struct Reservation {
+    hub: Arc<Hub>,
+    room: Arc<Room>,
+    grant: Grant,
+    /// The promise is spent: there is a seat, or the room would not have it.
+    is_spent: bool,
+}
+
+impl Reservation {
+    pub(super) const fn new(hub: Arc<Hub>, room: Arc<Room>, grant: Grant) -> Self {
+        Self { hub, room, grant, is_spent: false }
+    }
+
+    /// How long the session may last, in seconds.
+    pub const fn session_s(&self) -> Option<u32> {
+        self.grant.session_s
+    }
+
+    /// Takes the seat: the members hear of it and the newcomer is welcomed.
+    ///
+    /// # Errors
+    ///
+    /// `RoomClosed` if the room ended since it was reserved.
+    pub fn sit(mut self, session: &Arc<Session>, now: Instant) -> Result<Seat, Close> {
+        let (hub, room, cap) = (&self.hub, &self.room, self.grant.cap);
+        let view = hub.records.view(&room.id).ok_or(Close::RoomClosed)?;
+        let member = MemberId::from_bytes(random::bytes());
+        let welcome = |seq, members: &mut dyn Iterator<Item = MemberId>| {
+            Welcome {
+                member,
+                epoch: room.epoch,
+                seq,
+                members,
+                cap: &cap.to_text(),
+                locked: view.locked,
+                ttl_s: ttl_s(&view, now),
+                limits: hub.welcome_limits(&view),
+                padding: &hub.config.room.padding,
+            }
+            .encode()
+        };
+        self.is_spent = true;
+        let speaker = room.join(member, session, cap.contains(Cap::RECEIVE), welcome, now)?;
+        Ok(Seat {
+            hub: Arc::clone(hub),
+            room: Arc::clone(room),
+            speaker,
+            cap,
+            insists_on_padding: view.options.padding,
+            why: Gone::Lost,
+            _gauge: hub.metrics.member_joined(),
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_spent {
+            self.room.release();
+        }
+        self.hub.retire(&self.room, clock::now());
+    }
+}
+
+/// A member's place in its room. Dropping it leaves, as lost unless [`Seat::leave`] said otherwise.
+pub struct Seat {
+    hub: Arc<Hub>,
+    room: Arc<Room>,
+    speaker: Speaker,
+    cap: Cap,
+    insists_on_padding: bool,
+    why: Gone,
+    _gauge: MemberGauge,
+}
+
+impl Seat {
+    /// What the member's token allows.
+    pub const fn cap(&self) -> Cap {
+        self.cap
+    }
+
+    /// Whether the room takes announced payload sizes only.
+    pub const fn insists_on_padding(&self) -> bool {
+        self.insists_on_padding
+    }
+
+    /// Hands a message to the room; its payload begins at `skip`. Whoever gets the duty to flush
+    /// lets the readers that are ready go first, and then calls [`Seat::flush`]. Dropping the seat
+    /// flushes too, so the duty cannot be lost.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchMember` for a DIRECT to somebody who is not there.
+    pub fn send(
+        &self,
+        head: &ClientHead,
+        payload: &mut Payload<'_>,
+        skip: usize,
+        now: Instant,
+    ) -> Result<Duty, Refused> {
+        self.room.send(self.speaker, head, payload, skip, now)
+    }
+
+    /// Sends out what the room has to say.
+    pub fn flush(&self, now: Instant) {
+        self.room.flush(now);
+    }
+
+    /// Does what an owner asked for. The caller has checked the capability.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchMember` when there is nobody to kick.
+    pub fn act(&self, op: OwnerOp, member: Option<MemberId>, now: Instant) -> Result<(), Refused> {
+        self.hub.act(&self.room.id, op, member, now)
+    }
+
+    /// Leaves, for this reason.
+    pub fn leave(mut self, why: Gone) {
+        self.why = why;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let now = clock::now();
+        self.room.leave(self.speaker, self.why, now);
+        self.hub.retire(&self.room, now);
+    }
+}
+
+/// An upgraded connection's entry in the table. Dropping it takes it out.
+pub struct Connected {
+    hub: Arc<Hub>,
+    session: Arc<Session>,
+    entered: Registered,
+}
+
+impl Connected {
+    pub(super) const fn new(hub: Arc<Hub>, session: Arc<Session>, entered: Registered) -> Self {
+        Self { hub, session, entered }
+    }
+
+    /// The connection itself.
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.hub.sessions.remove(&self.entered);
+        let dropped = self.session.outbox().abandon();
+        self.hub.metrics.add(Count::DroppedOnClose, dropped);
+    }
+}
