@@ -253,7 +253,8 @@ mod tests {
     proptest! {
         #[test]
         fn dates_agree_with_counting_days(target in 0..100_000_u64) {
-            let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let every = |years: u64, year: u64| year.is_multiple_of(years);
+            let leap = |year| every(4, year) && (!every(100, year) || every(400, year));
             let (mut year, mut month, mut rest) = (1970, 1, target);
             loop {
                 let days = match month {

@@ -13,8 +13,8 @@ use crate::core::limit::Instant;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// What to ask, as in http://127.0.0.1:9090/ready. Without it, the operations listener of the
-    /// configuration is asked, or the one for members if that is off.
+    /// What to ask instead of the operations listener of the configuration, or of the one for members
+    /// if that is off; as in `http://127.0.0.1:9090/ready`.
     #[arg(long)]
     url: Option<String>,
 

@@ -5,6 +5,8 @@
 //! cannot listen), 2 for a command line that is not understood and 78 for a configuration that
 //! cannot be used.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of arguments are the text of --help")]
+
 mod config;
 mod harden;
 mod healthcheck;
@@ -80,7 +82,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Config(args) => config::run(&args, file),
         Command::Healthcheck(args) => healthcheck::run(&args, file),
-        Command::Serve => serve::run(file, hardened),
+        Command::Serve => serve::run(file, &hardened),
         Command::Token(command) => token::run(command, file),
     }
 }

@@ -19,7 +19,7 @@ use crate::telemetry;
 /// Serves until a signal or an operator asks it to stop.
 ///
 /// `hardened` is how hardening the process went, for the log.
-pub(super) fn run(file: Option<&Path>, hardened: io::Result<()>) -> ExitCode {
+pub(super) fn run(file: Option<&Path>, hardened: &io::Result<()>) -> ExitCode {
     let mut loaded = match loaded(file) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -40,7 +40,7 @@ pub(super) fn run(file: Option<&Path>, hardened: io::Result<()>) -> ExitCode {
 }
 
 /// What this process was not allowed to do.
-fn notes(config: &Config, hardened: io::Result<()>) -> Vec<Note> {
+fn notes(config: &Config, hardened: &io::Result<()>) -> Vec<Note> {
     let connections = config.limit.connections;
     let few = harden::raise_file_limit()
         .filter(|limit| *limit < u64::from(connections) + FILES_BESIDE_CONNECTIONS)
@@ -270,13 +270,13 @@ mod tests {
     fn what_the_process_may_not_do_is_noted() {
         let mut config = Config::default();
         config.limit.connections = 1;
-        assert_eq!(notes(&config, Ok(())), []);
+        assert_eq!(notes(&config, &Ok(())), []);
         assert_eq!(
-            notes(&config, Err(io::ErrorKind::PermissionDenied.into())),
+            notes(&config, &Err(io::ErrorKind::PermissionDenied.into())),
             [Note::NotHardened]
         );
         config.limit.connections = u32::MAX;
-        let few = notes(&config, Ok(()));
+        let few = notes(&config, &Ok(()));
         assert!(
             few.is_empty() || matches!(few[..], [Note::FewFiles { connections: u32::MAX, .. }])
         );
