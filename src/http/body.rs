@@ -4,11 +4,16 @@
 //! borrowed from it, and one that would need a copy (an escape in it) is refused, as nothing that is
 //! base64url needs escapes.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::problem::{Kind, Problem};
@@ -37,7 +42,33 @@ impl JsonBody {
 
     /// Parses the whole body as one value of the expected shape.
     pub(super) fn parse<'body, T: Deserialize<'body>>(&'body self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.0).map_err(|_| Problem::bad_request("not the expected JSON"))
+        let parsed = serde_json::from_slice::<Object<T>>(&self.0);
+        parsed.map(|object| object.0).map_err(|_| Problem::bad_request("not the expected JSON"))
+    }
+}
+
+/// A struct that is written as a JSON object. Derived code alone would also take an array of the
+/// values in order, and so give one request two spellings.
+#[derive(Default)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
@@ -73,6 +104,41 @@ fn is_json(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape<'a> {
+        a: &'a str,
+        b: Option<u32>,
+    }
+
+    #[test]
+    fn a_body_is_one_object_of_the_expected_shape() {
+        let parsed = |text: &str| {
+            let body = JsonBody(Zeroizing::new(text.as_bytes().to_vec()));
+            body.parse::<Shape<'_>>().ok().map(|shape| (shape.a.to_owned(), shape.b))
+        };
+        assert_eq!(parsed(r#" {"a":"x","b":1} "#), Some(("x".to_owned(), Some(1))));
+        assert_eq!(parsed(r#"{"a":"x"}"#), Some(("x".to_owned(), None)));
+        for bad in [
+            "",
+            "null",
+            r#"["x",1]"#,
+            r#"{"a":"x","c":1}"#,
+            r#"{"a":"x","a":"x"}"#,
+            r#"{"a":"x","b":-1}"#,
+            r#"{"a":"x","b":1.0}"#,
+            r#"{"a":"x","b":4294967296}"#,
+            r#"{"a":"\u0078"}"#,
+            r#"{"a":1}"#,
+            r#"{"a":"x"}{}"#,
+            r#"{"a":"x"},"#,
+            "\u{feff}{\"a\":\"x\"}",
+            r#"{"a":"x""#,
+        ] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn json_is_json_in_utf8() {

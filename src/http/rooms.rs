@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::body::JsonBody;
+use super::body::{JsonBody, Object};
 use super::problem::{Kind, Problem};
 use super::{Answer, App, empty, json};
 use crate::admission::addresses::TooMany;
@@ -34,7 +34,7 @@ pub(super) fn create(
     let key = AdmissionKey::from_base64url(asked.key).ok_or(BAD_KEY)?;
     let owner = OwnerHash::from_base64url(asked.owner).ok_or(BAD_OWNER)?;
     let ceilings = app.records.ceilings();
-    let wanted = asked.options.unwrap_or_default().into();
+    let wanted = asked.options.unwrap_or_default().0.into();
     let options = ceilings.changed(&wanted, ceilings).map_err(|_| BAD_OPTIONS)?;
     let room = room_id(&key, &owner);
     let new = match app.records.view(&room) {
@@ -86,20 +86,20 @@ pub(super) fn rule(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
     }
     let now = clock::now();
     match (asked.op, member, asked.options) {
-        (Op::Close, None, None) => app.hub.close_room(&room, now),
-        (Op::Lock, None, None) => app.hub.set_locked(&room, true, now),
-        (Op::Unlock, None, None) => app.hub.set_locked(&room, false, now),
-        (Op::Kick, Some(member), None) if app.hub.kick(&room, &member, now) => {}
-        (Op::Kick, Some(_absent), None) => return Err(Kind::NotFound.into()),
-        (Op::Limits, None, Some(options)) => {
-            app.records.set_options(&room, &options.into()).map_err(|refused| match refused {
+        ("close", None, None) => app.hub.close_room(&room, now),
+        ("lock", None, None) => app.hub.set_locked(&room, true, now),
+        ("unlock", None, None) => app.hub.set_locked(&room, false, now),
+        ("kick", Some(member), None) if app.hub.kick(&room, member, now) => {}
+        ("kick", Some(_absent), None) => return Err(Kind::NotFound.into()),
+        ("limits", None, Some(options)) => {
+            app.records.set_options(&room, &options.0.into()).map_err(|refused| match refused {
                 Refused::Options => BAD_OPTIONS.into(),
                 Refused::Closed | Refused::Full => Problem::from(Kind::RoomClosed),
                 Refused::Unknown => not_admitted(app),
             })?;
             app.hub.options_changed(&room, now);
         }
-        _ => return Err(Problem::bad_request("member goes with kick, options with limits")),
+        _ => return Err(Problem::bad_request("no such op, or not with these fields")),
     }
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -180,7 +180,7 @@ fn refuse(app: &App, refusal: Refusal, kind: Kind) -> Problem {
 struct CreateRoom<'a> {
     key: &'a str,
     owner: &'a str,
-    options: Option<Options>,
+    options: Option<Object<Options>>,
 }
 
 #[derive(Deserialize)]
@@ -196,19 +196,9 @@ struct AskForToken<'a> {
 struct Rule<'a> {
     room: &'a str,
     owner_secret: &'a str,
-    op: Op,
+    op: &'a str,
     member: Option<&'a str>,
-    options: Option<Options>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Op {
-    Close,
-    Lock,
-    Unlock,
-    Kick,
-    Limits,
+    options: Option<Object<Options>>,
 }
 
 #[derive(Default, Deserialize)]
