@@ -79,7 +79,7 @@ export class Api {
    *
    * @param {RoomOptions} [options]
    * @returns {Promise<Grant>}
-   * @throws {CallError}
+   * @throws {CallError} `rooms_not_offered` if the relay makes no rooms for us.
    */
   async createRoom(options) {
     const { admission, owner } = this.#credentials;
@@ -116,8 +116,10 @@ export class Api {
     try {
       await this.#post('owner', body);
     } catch (error) {
-      const isRefused = error instanceof CallError && error.code === 'admission_failed';
-      throw isRefused ? new LethewireError('not_owner') : error;
+      const code = error instanceof CallError ? error.code : '';
+      if (code === 'admission_failed') throw new LethewireError('not_owner');
+      if (code === 'rooms_not_offered' && op === 'kick') throw new LethewireError('no_such_member');
+      throw error;
     }
   }
 

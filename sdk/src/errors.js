@@ -37,7 +37,7 @@ const TEXTS = Object.freeze({
   origin_denied: 'The relay does not accept this page.',
   quota_exceeded: 'Too many requests from your network. Waiting before the next try.',
   temporary_reduced_capacity: 'The relay takes no new connections at the moment.',
-  rooms_not_offered: 'This relay does not offer open rooms.',
+  rooms_not_offered: 'This is no relay, or it does not offer open rooms. Is the address right?',
   // Close codes.
   left: 'You have left the room.',
   going_away: 'The connection ended.',
