@@ -1,0 +1,15 @@
+//! A real relay on a free port, and real sockets: one binary, one file per subject.
+//!
+//! No test sleeps. What should happen is waited for; what should not happen is shown by a later
+//! event that is the first one seen.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
+
+mod harness;
+
+mod drain;
+mod handshake;
+mod http;
+mod ops;
+mod rooms;
+mod tokens;
