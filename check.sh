@@ -55,8 +55,7 @@ step_build() {
 }
 
 step_fuzz() {
-  need_program c++ g++
-  need_crate cargo-fuzz "$CARGO_FUZZ_VERSION" cargo-fuzz
+  need_cargo_fuzz
   # Sanitizers are unstable; without a nightly, the stable compiler takes them when asked like this.
   if rustc +nightly --version >/dev/null 2>&1; then
     export RUSTUP_TOOLCHAIN=nightly
@@ -96,7 +95,7 @@ step_python() {
 
 step_websocat() {
   need_program curl curl
-  need_crate websocat "$WEBSOCAT_VERSION" websocat --no-default-features
+  need_websocat
   need_release
   PATH=$TOOLS/cargo/bin:$PATH tests/clients/websocat.sh
 }

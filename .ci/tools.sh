@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Installs what the steps of check.sh need, each thing once, into the git-ignored folder .test/.
 #
 # Sourced by check.sh, with the project's root as the working directory. Every `need_*` function
@@ -5,10 +6,7 @@
 # packages land outside the project; those need root.
 
 readonly TOOLS=$PWD/.test
-readonly WEBSOCAT=$TOOLS/cargo/bin/websocat
 readonly PYTHON=$TOOLS/venv/bin/python
-readonly WEBSOCAT_VERSION=1.14.1
-readonly CARGO_FUZZ_VERSION=0.13.2
 
 # Runs a command up to four times, with growing pauses: registries and locks have bad moments.
 retry() {
@@ -45,6 +43,16 @@ install_packages() {
     apt-get -q -y -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
   retry "${apt[@]}" update
   retry "${apt[@]}" install --no-install-recommends "$@"
+}
+
+need_websocat() {
+  # Without TLS, which the tests do not use.
+  need_crate websocat 1.14.1 websocat --no-default-features
+}
+
+need_cargo_fuzz() {
+  need_program c++ g++
+  need_crate cargo-fuzz 0.13.2 cargo-fuzz
 }
 
 # need_crate <crate> <version> <program> [cargo's options]: a program from crates.io.
