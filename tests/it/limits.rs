@@ -1,0 +1,292 @@
+//! Each limit on members: tripped by one, told to it with its code, and not felt by another.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{Heard, Member, TestRelay, TestRoom, soon};
+use lethewire::config::Config;
+use lethewire::metrics::Count;
+
+/// A relay, and a room with somebody who misbehaves and two who talk to each other.
+struct Scene {
+    relay: TestRelay,
+    room: TestRoom,
+    rogue: Member,
+    alice: Member,
+    bob: Member,
+}
+
+impl Scene {
+    async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        let relay = TestRelay::start(adjust).await;
+        let room = relay.create_room().await;
+        let mut alice = relay.join(&room).await;
+        let mut bob = relay.join(&room).await;
+        let rogue = relay.join(&room).await;
+        for _ in 0..2 {
+            alice.control_of("join").await;
+        }
+        bob.control_of("join").await;
+        Self { relay, room, rogue, alice, bob }
+    }
+
+    /// The rogue is closed with this code, the others hear that it is gone and go on.
+    async fn ends_with(mut self, code: u16, name: &str) {
+        let (told, reason) = loop {
+            match self.rogue.hear().await {
+                Heard::Closed(code, reason) => break (code, reason),
+                Heard::Lost => panic!("lost without a word"),
+                Heard::Data(_) | Heard::Control(_) => {}
+            }
+        };
+        assert_eq!((told, reason.split(';').next()), (code, Some(name)));
+        for member in [&mut self.alice, &mut self.bob] {
+            assert_eq!(next_leave(member).await["member"], self.rogue.id());
+        }
+        self.neighbours_talk().await;
+        self.relay.stop().await;
+    }
+
+    async fn neighbours_talk(&mut self) {
+        self.alice.say(b"still here?").await;
+        while self.bob.data().await.payload != b"still here?" {}
+        self.bob.say(b"yes").await;
+        while self.alice.data().await.payload != b"yes" {}
+    }
+}
+
+/// The next `leave`, past whatever was said before it.
+async fn next_leave(member: &mut Member) -> serde_json::Value {
+    loop {
+        match member.hear().await {
+            Heard::Control(control) if control["type"] == "leave" => return control,
+            Heard::Data(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payload_has_a_largest_size() {
+    let mut scene = Scene::with(|config| config.limit.payload_bytes = 1000).await;
+    scene.rogue.say(&[1; 1000]).await;
+    assert_eq!(scene.alice.data().await.payload.len(), 1000);
+    scene.rogue.say(&[1; 1001]).await;
+    scene.ends_with(1009, "too_large").await;
+}
+
+#[tokio::test]
+async fn a_direct_message_may_be_as_large_as_any() {
+    let mut scene = Scene::with(|config| config.limit.payload_bytes = 1000).await;
+    scene.rogue.send_to(&scene.alice.id(), 0, 0, &[1; 1000]).await;
+    assert_eq!(scene.alice.data().await.payload.len(), 1000);
+    scene.rogue.send_to(&scene.alice.id(), 0, 0, &[1; 1001]).await;
+    scene.ends_with(1009, "too_large").await;
+}
+
+#[tokio::test]
+async fn messages_over_the_rate_are_refused_and_then_the_member_is() {
+    let mut scene = Scene::with(|config| config.limit.messages_per_10s = 5).await;
+    for i in 0..5 {
+        scene.rogue.send(0, i, b"x").await;
+    }
+    for reference in [5, 6] {
+        scene.rogue.send(0, reference, b"x").await;
+        let error = scene.rogue.control_of("error").await;
+        assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!(reference)));
+        let wait = error["retry_after_ms"].as_u64().unwrap();
+        assert!((1..=2001).contains(&wait), "{wait}");
+    }
+    scene.rogue.send(0, 7, b"x").await;
+    scene.ends_with(4201, "rate_limited").await;
+}
+
+#[tokio::test]
+async fn bytes_over_the_rate_are_refused() {
+    let mut scene = Scene::with(|config| config.limit.bytes_per_10s = 1000).await;
+    scene.rogue.send(0, 1, &[0; 900]).await;
+    scene.rogue.send(0, 2, &[0; 200]).await;
+    assert_eq!(scene.rogue.control_of("error").await["ref"], 2);
+    // Less than that fits, and the refusal did not cost anything.
+    scene.rogue.send(Member::ACK, 3, &[0; 100]).await;
+    assert_eq!(scene.rogue.control_of("ack").await["ref"], 3);
+    assert_eq!(scene.relay.count(Count::FramesRefused), 1);
+    scene.neighbours_talk().await;
+    scene.relay.stop().await;
+}
+
+#[tokio::test]
+async fn the_raw_socket_is_metered_in_bytes() {
+    let mut scene = Scene::with(|config| config.limit.raw_bytes_per_10s = 10_000).await;
+    for _ in 0..11 {
+        scene.rogue.say(&[0; 1000]).await;
+    }
+    scene.ends_with(4201, "rate_limited").await;
+}
+
+#[tokio::test]
+async fn the_raw_socket_is_metered_in_frames() {
+    let mut scene = Scene::with(|config| config.limit.frames_per_10s = 20).await;
+    for _ in 0..21 {
+        scene.rogue.message(Message::Pong(Vec::new().into())).await;
+    }
+    scene.ends_with(4201, "rate_limited").await;
+}
+
+#[tokio::test]
+async fn pings_are_answered_up_to_a_limit() {
+    let mut scene = Scene::with(|_| ()).await;
+    for _ in 0..5 {
+        scene.rogue.message(Message::Ping(b"x".to_vec().into())).await;
+        scene.rogue.tell(&json!({ "type": "ping", "n": 1 })).await;
+    }
+    for _ in 0..5 {
+        scene.rogue.control_of("pong").await;
+    }
+    scene.rogue.message(Message::Ping(Vec::new().into())).await;
+    scene.ends_with(4201, "rate_limited").await;
+}
+
+/// A client's frame with an all-zero key, which changes nothing.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(payload.len()).unwrap();
+    assert!(len < 126);
+    [&[first, 0x80 | len, 0, 0, 0, 0][..], payload].concat()
+}
+
+/// Sends raw bytes as the rogue, and returns the close frame that it gets.
+async fn answer_to_bytes(rogue: Member, bytes: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = rogue.into_stream();
+    stream.write_all(bytes).await.unwrap();
+    let mut heard = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let count = soon("the close frame", stream.read(&mut buffer)).await.unwrap();
+        heard.extend_from_slice(&buffer[..count]);
+        // Behind whatever came before: the only frame whose first byte is that of a close.
+        if let Some(at) = heard.iter().position(|byte| *byte == 0x88) {
+            let len = usize::from(heard[at + 1]);
+            if let Some(close) = heard.get(at + 2..at + 2 + len) {
+                return (u16::from_be_bytes([close[0], close[1]]), close[2..].to_vec());
+            }
+        }
+        assert!(count > 0, "ended without a close frame");
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_is_told_so() {
+    let unmasked = [&[0x82, 5][..], &[1, 0, 0, 0, b'x']].concat();
+    let endless: Vec<u8> = std::iter::once(frame(0x02, b""))
+        .chain(std::iter::repeat_n(frame(0x00, b""), 16))
+        .flatten()
+        .collect();
+    for (why, bytes, code, name) in [
+        ("unmasked", unmasked, 1002, "protocol"),
+        ("reserved bit", frame(0xC2, &[1, 0, 0, 0, b'x']), 1002, "protocol"),
+        ("orphan continuation", frame(0x80, b"x"), 1002, "protocol"),
+        ("too many fragments", endless, 1009, "too_large"),
+        ("not UTF-8", frame(0x81, b"\xFF"), 1007, "bad_utf8"),
+        ("empty data frame", frame(0x82, b""), 4000, "bad_frame"),
+        ("empty payload", frame(0x82, &[1, 0, 0, 0]), 4000, "bad_frame"),
+        ("unknown operation", frame(0x82, &[9, 0, 0, 0, 1]), 4000, "bad_frame"),
+        ("unknown flag", frame(0x82, &[1, 8, 0, 0, 1]), 4000, "bad_frame"),
+        ("no JSON", frame(0x81, b"hello"), 4000, "bad_frame"),
+        ("unknown control frame", frame(0x81, br#"{"type":"dance"}"#), 4000, "bad_frame"),
+        ("empty text", frame(0x81, b""), 4000, "bad_frame"),
+    ] {
+        let mut scene = Scene::with(|_| ()).await;
+        let rogue = std::mem::replace(&mut scene.rogue, scene.relay.join(&scene.room).await);
+        let rogue_id = rogue.id();
+        let (told, reason) = answer_to_bytes(rogue, &bytes).await;
+        assert_eq!((told, reason.as_slice()), (code, name.as_bytes()), "{why}");
+        assert_eq!(scene.alice.control_of("join").await["member"], scene.rogue.id());
+        assert_eq!(scene.alice.control_of("leave").await["member"], rogue_id);
+        scene.bob.control_of("join").await;
+        scene.bob.control_of("leave").await;
+        scene.neighbours_talk().await;
+        scene.relay.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn text_frames_have_a_limit_of_their_own() {
+    let mut scene = Scene::with(|_| ()).await;
+    scene.rogue.message(Message::text(" ".repeat(1025))).await;
+    scene.ends_with(1009, "too_large").await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_closed_as_slow_consumer_and_nobody_else_notices() {
+    let mut scene = Scene::with(|config| {
+        config.limit.messages_per_10s = 100_000;
+        config.limit.frames_per_10s = 100_000;
+        config.limit.bytes_per_10s = u32::MAX / 2;
+        config.limit.raw_bytes_per_10s = u32::MAX / 2;
+        config.limit.outbox_bytes = 100_000;
+    })
+    .await;
+    // The rogue reads nothing from here on, until it is asked for its close frame.
+    let payload = vec![7; 60_000];
+    let mut sent = 0;
+    let left = loop {
+        scene.alice.say(&payload).await;
+        sent += 1;
+        assert!(sent < 1000, "the kernel takes all of it");
+        match scene.bob.hear().await {
+            Heard::Data(data) => assert_eq!(data.payload.len(), payload.len()),
+            Heard::Control(control) => break control,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(left["member"], scene.rogue.id());
+    assert_eq!(left["why"], "lost");
+    let (mut whole, mut closed) = (0, None);
+    while closed.is_none() {
+        match scene.rogue.hear().await {
+            Heard::Data(data) => {
+                assert_eq!(data.payload.len(), payload.len(), "a frame was cut");
+                whole += 1;
+            }
+            Heard::Closed(code, reason) => closed = Some((code, reason)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(closed, Some((4200, "slow_consumer".to_owned())));
+    assert!(whole > 0);
+    assert!(scene.relay.count(Count::DroppedOnClose) > 0);
+    scene.relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_takes_only_so_many_members() {
+    let relay = TestRelay::start(|config| config.room.members_max = 2).await;
+    let room = relay.create_room().await;
+    let tokens = [relay.token(&room).await, relay.token(&room).await, relay.token(&room).await];
+    let mut alice = relay.join_with(&tokens[0]).await;
+    let bob = relay.join_with(&tokens[1]).await;
+    alice.control_of("join").await;
+    let (code, reason) = relay.refused_with(&tokens[2]).await;
+    assert_eq!((code, reason.as_str()), (4204, "room_full"));
+    // The place is free again as soon as somebody leaves, and the token was not used up.
+    bob.leave().await;
+    alice.control_of("leave").await;
+    relay.join_with(&tokens[2]).await;
+    alice.control_of("join").await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_that_insists_on_padding_closes_who_does_not_pad() {
+    let relay = TestRelay::start(|_| ()).await;
+    let room = relay.create_room_with(json!({ "padding": true })).await;
+    let mut alice = relay.join(&room).await;
+    let mut bob = relay.join(&room).await;
+    alice.control_of("join").await;
+    bob.say(&[0; 1024]).await;
+    assert_eq!(alice.data().await.payload.len(), 1024);
+    bob.say(&[0; 1023]).await;
+    assert_eq!(bob.closed().await, (4007, "padding_violation".to_owned()));
+    relay.stop().await;
+}
