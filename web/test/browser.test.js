@@ -18,9 +18,12 @@ import {
   together,
 } from './support/rooms.js';
 
-/** What browsers write into the console when a relay is gone for a while; the page cannot prevent it. */
+/**
+ * What browsers write into the console when a relay is gone for a while and has forgotten the room when
+ * it is back (403, whereupon the members restore it). No page can prevent these lines.
+ */
 const RELAY_GONE =
-  /ERR_CONNECTION_REFUSED|can’t establish a connection|was interrupted|WebSocket connection to .* failed/;
+  /ERR_CONNECTION_REFUSED|can’t establish a connection|was interrupted|WebSocket connection to .* failed|status of 403/;
 
 let browsers;
 let relay;

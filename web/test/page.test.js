@@ -44,6 +44,12 @@ async function tabTo(person, selector) {
   assert.fail(`the Tab key does not reach ${selector}`);
 }
 
+async function pressWithShift(person, key) {
+  await person.page.keyboard.down('Shift');
+  await person.press(key);
+  await person.page.keyboard.up('Shift');
+}
+
 for (const kind of ['chromium', 'firefox']) {
   test(`the whole way by keyboard alone, in ${kind}`, async () => {
     const ann = await guest(kind);
@@ -61,9 +67,7 @@ for (const kind of ['chromium', 'firefox']) {
     );
 
     await ann.type('one');
-    await ann.page.keyboard.down('Shift');
-    await ann.press('Enter');
-    await ann.page.keyboard.up('Shift');
+    await pressWithShift(ann, 'Enter');
     await ann.type('two');
     await ann.press('Enter');
     await isSent(ann, 'one\ntwo');
@@ -88,7 +92,9 @@ for (const kind of ['chromium', 'firefox']) {
     await tabTo(ann, '#leave');
     await ann.press('Enter');
     await ann.sees('#confirm');
-    await tabTo(ann, '#confirm-yes');
+    assert.equal(await ann.evaluate(() => document.activeElement.id), 'confirm-no', 'the safe way');
+    await pressWithShift(ann, 'Tab');
+    assert.equal(await ann.evaluate(() => document.activeElement.id), 'confirm-yes');
     await ann.press('Enter');
     await ann.sees('#create');
     await isCalm(ann);
@@ -108,7 +114,7 @@ async function audit(person) {
   });
   await tools.detach();
   const { found, passed } = JSON.parse(result.value);
-  for (const rule of ['color-contrast', 'document-title', 'button-name'])
+  for (const rule of ['color-contrast', 'button-name'])
     assert.ok(passed.includes(rule), `axe tried ${rule}`);
   return found;
 }
@@ -204,11 +210,13 @@ test('the code on the screen is the link, and another browser gets in with it', 
 });
 
 test('the link is copied, and the button says so', async () => {
-  const ann = await guest('chromium', { permissions: ['clipboard-read', 'clipboard-write'] });
+  const ann = await guest('chromium', { permissions: ['clipboard-write'] });
   const link = await makeRoom(ann, relay.url);
   await ann.click('#alone-copy');
   await ann.sees('#alone-copy', /Copied/);
-  assert.equal(await ann.evaluate(() => navigator.clipboard.readText()), link);
+  await ann.click('#text');
+  await ann.press('Control+V');
+  await ann.until((wanted) => document.querySelector('#text').value === wanted, link);
   await ann.sees('#alone-copy', /Copy the link/);
   assert.equal(await ann.evaluate(() => document.querySelector('#invite-link').value), '');
 });
@@ -312,18 +320,20 @@ test('somebody who reads further up is told of new messages instead of being mov
 test('the theme follows the system until the button says otherwise, for this tab', async () => {
   const ann = await guest('chromium', { colorScheme: 'dark' });
   await ann.open(relay.url);
-  const theme = () =>
-    ann.evaluate(() => [
-      document.documentElement.dataset.theme,
-      document.querySelector('#theme').ariaPressed,
-    ]);
-  assert.deepEqual(await theme(), ['dark', 'true']);
+  const is = (theme) =>
+    ann.until(
+      (wanted) =>
+        document.documentElement.dataset.theme === wanted &&
+        document.querySelector('#theme').ariaPressed === String(wanted === 'dark'),
+      theme,
+    );
+  await is('dark');
   await ann.page.emulateMedia({ colorScheme: 'light' });
-  assert.deepEqual(await theme(), ['light', 'false']);
+  await is('light');
   await ann.click('#theme');
-  assert.deepEqual(await theme(), ['dark', 'true']);
+  await is('dark');
   await ann.reload();
-  assert.deepEqual(await theme(), ['dark', 'true']);
+  await is('dark');
   assert.deepEqual(await ann.evaluate(() => Object.keys(localStorage)), []);
 });
 
