@@ -81,7 +81,7 @@ async function enter(open, { made = false, keepLog = false } = {}) {
     history.pushState(null, '', new URL(room.link).hash);
     keepOwnerSecret(room);
   }
-  stay = new Stay(room, chat, { made, onFailure: fail, onOver: forgetOwnerSecret });
+  stay = new Stay(room, chat, { onFailure: fail, onOver: forgetOwnerSecret });
   document.title = titleOf();
 }
 

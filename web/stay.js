@@ -16,10 +16,17 @@ import {
 } from './dialogs.js';
 import { Names } from './names.js';
 import { byId, count, openPanel, showPeople, showScreen, showState } from './view.js';
-import { endingOf, gapText, leaveText, RESET_TEXT, troubleOf, waitingOf } from './words.js';
+import {
+  ALONE_AS_GUEST,
+  ALONE_AS_HOST,
+  endingOf,
+  gapText,
+  leaveText,
+  RESET_TEXT,
+  troubleOf,
+  waitingOf,
+} from './words.js';
 
-/** Bytes of a payload that a message's own frame and padding may take. */
-const FRAME_BYTES = 256;
 /** Bytes of UTF-8 that one character can take. */
 const CHARACTER_BYTES = 4;
 /** How often the countdown to the next try is drawn. */
@@ -28,7 +35,6 @@ const TICK_MS = 250;
 export class Stay {
   #room;
   #chat;
-  #made;
   #onFailure;
   #onOver;
   #names = new Names();
@@ -40,14 +46,12 @@ export class Stay {
   /**
    * @param {import('../sdk/src/index.js').Room} room
    * @param {import('./chat.js').Chat} chat
-   * @param {{made: boolean, onFailure: (reason: string) => void, onOver: () => void}} about
-   *   `made`: this page has just made the room; `onFailure`: it closed before it ever opened;
-   *   `onOver`: the room itself is over, for everybody
+   * @param {{onFailure: (reason: string) => void, onOver: () => void}} about
+   *   `onFailure`: it closed before it ever opened; `onOver`: the room is over, for everybody
    */
-  constructor(room, chat, { made, onFailure, onOver }) {
+  constructor(room, chat, { onFailure, onOver }) {
     this.#room = room;
     this.#chat = chat;
-    this.#made = made;
     this.#onFailure = onFailure;
     this.#onOver = onOver;
     room.ready.catch(() => {}); // The event `state` says the same, and more.
@@ -164,19 +168,16 @@ export class Stay {
 
   #onOpen() {
     showState('open', 'Connected');
-    this.#chat.limit = Math.floor((this.#room.bytesMax - FRAME_BYTES) / CHARACTER_BYTES);
+    this.#chat.limit = Math.floor(this.#room.bytesMax / CHARACTER_BYTES);
     if (!this.#opened) {
       this.#opened = true;
       this.#chat.open = true;
       byId('ended').hidden = true;
       byId('room').classList.remove('over');
       byId('owner').hidden = !this.owns;
-      byId('alone-title').textContent = this.#made
-        ? 'Your room is ready'
-        : 'Nobody else is here yet';
-      byId('alone-text').textContent = this.#made
-        ? 'Send its link to the people you want to talk to, over a channel that you trust. Whoever has it can come in.'
-        : 'If you expected somebody, they may have left, or the link was changed on the way. Whoever has the link can come in.';
+      const host = this.owns;
+      byId('alone-title').textContent = host ? 'Your room is ready' : 'Nobody else is here yet';
+      byId('alone-text').textContent = host ? ALONE_AS_HOST : ALONE_AS_GUEST;
       byId('alone').hidden = false;
       showScreen('room');
       this.#chat.focus();

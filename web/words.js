@@ -249,6 +249,12 @@ export function gapText(from, to) {
 export const RESET_TEXT =
   'You were away for a moment. What was said meanwhile was not kept: ask the others.';
 
+/** What to do in a room where nobody else is. */
+export const ALONE_AS_HOST =
+  'Send its link to the people you want to talk to, over a channel that you trust. Whoever has it can come in.';
+export const ALONE_AS_GUEST =
+  'If you expected somebody, they may have left, or the link was changed on the way. Whoever has the link can come in.';
+
 /** How somebody left. */
 export function leaveText(name, why) {
   if (why === 'kicked') return `${name} was removed`;

@@ -16,7 +16,8 @@ let relay;
 let guests = [];
 
 before(async () => {
-  [browsers, relay] = await Promise.all([Browsers.start(), Relay.start()]);
+  relay = await Relay.start();
+  browsers = await Browsers.start();
 });
 
 after(async () => {

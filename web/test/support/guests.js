@@ -158,9 +158,10 @@ class FirefoxGuest extends Guest {
 /** Both browsers, started once for a file of tests. */
 export class Browsers {
   static async start() {
+    const [chromiumPath, firefoxPath] = [binary(CHROMIUM), binary(FIREFOX)];
     const browsers = new Browsers();
     browsers.chromium = await chromium.launch({
-      executablePath: binary(CHROMIUM),
+      executablePath: chromiumPath,
       args: [
         '--no-sandbox',
         '--disable-gpu',
@@ -173,7 +174,7 @@ export class Browsers {
     });
     browsers.firefox = await puppeteer.launch({
       browser: 'firefox',
-      executablePath: binary(FIREFOX),
+      executablePath: firefoxPath,
       headless: true,
     });
     return browsers;
@@ -193,6 +194,6 @@ export class Browsers {
   }
 
   async stop() {
-    await Promise.allSettled([this.chromium.close(), this.firefox.close()]);
+    await Promise.allSettled([this.chromium?.close(), this.firefox?.close()]);
   }
 }

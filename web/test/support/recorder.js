@@ -71,8 +71,13 @@ export class Recorder {
     return { requests, http: Buffer.concat(http), frames };
   }
 
-  async stop() {
+  /** Cuts every connection that there is; new ones are possible at once. */
+  cut() {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async stop() {
+    this.cut();
     this.#server.close();
     await once(this.#server, 'close');
   }
