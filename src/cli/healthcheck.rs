@@ -164,7 +164,9 @@ mod tests {
             String::from_utf8(request[..len].to_vec()).unwrap()
         });
         let target = Target::of_url(&url).unwrap();
-        let result = ask(&target, clock::now().after(Duration::from_millis(500)));
+        let asked = clock::now();
+        let result = ask(&target, asked.after(Duration::from_millis(500)));
+        assert!(clock::now().since(asked) < Duration::from_secs(4), "long after the deadline");
         let request = server.join().unwrap();
         assert!(request.starts_with("GET /ready HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
         assert!(request.ends_with("\r\nConnection: close\r\n\r\n"), "{request}");

@@ -233,8 +233,8 @@ const PLACEHOLDERS: &[&str] = &[
     "placeholder",
     "replace",
     "secret",
-    "your-",
-    "your_",
+    "your-key",
+    "your_key",
     "qwerty",
     "letmein",
     "development",
@@ -252,8 +252,10 @@ const FILE_LEN_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
-    use proptest::prelude::*;
+    use crate::core::id::to_base64url;
 
     #[test]
     fn placeholders_are_recognised() {
@@ -273,16 +275,16 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn random_secrets_are_not(bytes in any::<[u8; 32]>()) {
+    #[test]
+    fn random_secrets_are_not() {
+        // Hashes look random and are the same in every run.
+        for seed in 0..10_000_u32 {
+            let bytes: [u8; 32] = Sha256::digest(seed.to_be_bytes()).into();
             let hex = bytes.map(|b| format!("{b:02x}")).concat();
-            let base64 = crate::core::id::to_base64url(&bytes);
-            // Proptest's shrunken and edge values are not random; take what looks random.
-            prop_assume!(bytes.iter().filter(|b| **b == 0 || **b == 255).count() < 4);
-            prop_assert!(!is_placeholder(&bytes));
-            prop_assert!(!is_placeholder(hex.as_bytes()));
-            prop_assert!(!is_placeholder(base64.as_bytes()));
+            let base64 = to_base64url(&bytes);
+            assert!(!is_placeholder(&bytes), "{seed}");
+            assert!(!is_placeholder(hex.as_bytes()), "{seed}");
+            assert!(!is_placeholder(base64.as_bytes()), "{seed}");
         }
     }
 }

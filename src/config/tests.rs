@@ -234,6 +234,14 @@ fn what_is_shown_is_toml_of_the_same_configuration_without_secrets() {
     assert_eq!(without_origins(again), without_origins(config));
 }
 
+#[test]
+fn control_characters_are_shown_as_toml_takes_them() {
+    let text: String = (0..=0x9f).filter_map(char::from_u32).collect();
+    let toml = format!("x = {}", show::to_toml(&Value::from(text.clone())));
+    let read: figment::value::Dict = Toml::from_str(&toml).unwrap();
+    assert_eq!(read["x"].as_str(), Some(&*text));
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic_and_what_fits_is_shown_as_it_is(
