@@ -61,17 +61,20 @@ export class CallError extends LethewireError {
 export class Api {
   #relay;
   #credentials;
+  #fetch;
 
   /**
    * @param {string} relay Base URL.
    * @param {{ room: Bytes, admission: Bytes, owner: Bytes, ownerSecret: Bytes | null }} credentials
+   * @param {typeof fetch} [send] What makes the calls.
    */
-  constructor(relay, credentials) {
+  constructor(relay, credentials, send = (url, init) => fetch(url, init)) {
     if (originOf(relay) === null) {
       throw new LethewireError('bad_argument', 'The relay is an http(s) URL.');
     }
     this.#relay = relay.replace(/[?#].*$/s, '').replace(/\/+$/, '');
     this.#credentials = credentials;
+    this.#fetch = send;
   }
 
   /**
@@ -142,7 +145,7 @@ export class Api {
    */
   async #exchange(call, body) {
     try {
-      const response = await fetch(`${this.#relay}/v1/${call}`, {
+      const response = await this.#fetch(`${this.#relay}/v1/${call}`, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify(body),

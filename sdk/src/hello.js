@@ -9,8 +9,8 @@
  * 64   16  challenge: who answers it is there now
  * 80   16  the receiver's challenge that this answers; zeros: none
  * 96    4  generation of the sender's keys: 0, then +1 with each new sid
- * 100   6  since: frames of this sid below it are from before the receiver came
- * 106   6  sent: numbered broadcasts of this sender before the receiver came
+ * 100   6  since: frames of this sid below it were sealed before the receiver came
+ * 106   6  sent: numbered broadcasts of this sender before it knew of the receiver
  * ```
  */
 

@@ -7,7 +7,7 @@
 
 import { LethewireError } from './errors.js';
 import { Pace } from './pace.js';
-import { delay } from './timers.js';
+import { delay, now } from './timers.js';
 import { encodeFrame } from './wire.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
@@ -110,7 +110,7 @@ export class Outbox {
    * @param {() => void} onGreeted Called when that HELLO is sent.
    */
   attach(session, socket, limits, onGreeted) {
-    const pace = new Pace(limits, Date.now());
+    const pace = new Pace(limits, now());
     const line = { session, socket, pace, over: new AbortController() };
     this.#line = line;
     this.#greetings = [{ type: 'greeting', to: undefined }];
@@ -185,7 +185,7 @@ export class Outbox {
   async #work(line, onGreeted) {
     let isFirst = true;
     while (!line.over.signal.aborted) {
-      const isNewSid = await line.session.rekeyIfDue(Date.now());
+      const isNewSid = await line.session.rekeyIfDue(now());
       if (line.over.signal.aborted) return;
       if (isNewSid) this.#greetings.unshift({ type: 'greeting', to: undefined });
       const greeting = this.#greetings.shift();
@@ -215,7 +215,7 @@ export class Outbox {
   async #sendGreeting(line, greeting) {
     let payload;
     try {
-      payload = await line.session.hello(greeting.to);
+      payload = await line.session.hello(greeting.to, now());
     } catch {
       return; // It left; so there is nobody to greet.
     }
@@ -231,7 +231,7 @@ export class Outbox {
   async #sendJob(line, job) {
     let payload;
     try {
-      payload = await line.session.seal(job.content, job);
+      payload = await line.session.seal(job.content, job, now());
     } catch (error) {
       const known = error instanceof LethewireError ? error : new LethewireError('bug');
       return this.#fail(job, known);
@@ -261,7 +261,7 @@ export class Outbox {
     for (;;) {
       if (line.over.signal.aborted) return false;
       const isStuck = line.socket.bufferedAmount > BUFFERED_MAX;
-      const wait = isStuck ? BUFFERED_POLL_MS : line.pace.take(length, Date.now());
+      const wait = isStuck ? BUFFERED_POLL_MS : line.pace.take(length, now());
       if (wait === 0) return true;
       if (isVolatile) return false;
       await delay(wait, line.over.signal);

@@ -25,8 +25,8 @@ import { memberBytes } from './wire.js';
  *
  * @typedef {object} Mark
  * @property {number} generation
- * @property {number} counter
- * @property {number} sent
+ * @property {number} since What is below this counter was sealed before it came.
+ * @property {number} sent Numbered broadcasts.
  */
 
 /** The newest sid and the one before it, of which frames may still be under way. */
@@ -53,8 +53,10 @@ export class Peer {
   #generation = -1;
   /** @type {Map<string, Stream>} */
   #streams = new Map();
-  /** Highest numbers heard. */
-  #heard = { broadcast: 0, direct: 0 };
+  /** Highest numbers heard. @type {{ broadcast: number | null, direct: number }} */
+  #heard = { broadcast: null, direct: 0 };
+  /** Numbered broadcasts that need not have been heard. */
+  #sent = 0;
   #hellos = HELLOS_MAX;
   #hellosAt = 0;
 
@@ -129,11 +131,12 @@ export class Peer {
   /**
    * Begins to count what is heard.
    *
-   * @param {number} sent Numbered broadcasts before we came.
+   * @param {number} sent Numbered broadcasts before it knew of us. The last of them may have been
+   *   under way when we came, and then they are for us.
    */
   verify(sent) {
     this.verified = true;
-    this.#heard.broadcast = sent;
+    this.#sent = sent;
   }
 
   /**
@@ -144,9 +147,9 @@ export class Peer {
    * @returns {number} How many messages are missing before it; -1 if it is out of order.
    */
   hear(kind, number) {
-    const missing = number - this.#heard[kind] - 1;
-    if (missing < 0) return -1;
+    const heard = this.#heard[kind];
+    if (number <= (heard ?? 0)) return -1;
     this.#heard[kind] = number;
-    return missing;
+    return Math.max(0, number - (heard ?? this.#sent) - 1);
   }
 }

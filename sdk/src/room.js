@@ -12,7 +12,7 @@ import { Outbox } from './outbox.js';
 import { Roster } from './roster.js';
 import { EPOCH } from './sender.js';
 import { Session } from './session.js';
-import { delay } from './timers.js';
+import { delay, now } from './timers.js';
 import { verificationOf } from './verify.js';
 import { Visit } from './visit.js';
 import { isMember } from './wire.js';
@@ -232,7 +232,7 @@ export class Room extends RoomTarget {
         self: welcome.member,
         members: present,
         sizes: { buckets: welcome.padding, payloadMax: welcome.limits.payload_bytes },
-        now: Date.now(),
+        now: now(),
         rekey: this.#parts.rekey,
       });
     this.#visit = new Visit(createSession, {
@@ -315,7 +315,7 @@ export class Room extends RoomTarget {
       case 'join':
         this.#advance(control.seq);
         if (this.#roster.isOwn(control.member)) return;
-        session.join(control.member);
+        session.join(control.member, now());
         this.#roster.join(control.member);
         return this.emit('join', { member: control.member });
       case 'leave':

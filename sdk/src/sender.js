@@ -28,6 +28,14 @@ export const REKEY = Object.freeze({ frames: 2 ** 20, ms: 3_600_000 });
 /** The key epoch; this version has only the first. */
 export const EPOCH = 0;
 
+/**
+ * How long a frame may be under way. What was sealed this long before a member came is not for it;
+ * what was sealed later may have been ordered behind its join.
+ */
+export const UNDER_WAY_MS = 10_000;
+/** How exactly it is remembered when what was sealed. */
+const HISTORY_STEP_MS = 1000;
+
 /** The newest sid and the one before it, of which echoes may still be under way. */
 const STREAMS_MAX = 2;
 
@@ -45,6 +53,9 @@ export class Sender {
   #generation = 0;
   #counter = 0;
   #broadcasts = 0;
+  /** The counter at some moments, ascending. @type {{ at: number, counter: number }[]} */
+  #history = [];
+  #sealedAt = Number.NEGATIVE_INFINITY;
   /** @type {Map<string, Stream>} */
   #streams = new Map();
 
@@ -91,9 +102,19 @@ export class Sender {
     return bodyLengthMax(this.#sizes);
   }
 
-  /** Where our sending stands. @returns {Mark} */
-  get mark() {
-    return { generation: this.#generation, counter: this.#counter, sent: this.#broadcasts };
+  /**
+   * Where our sending stands, for a member that has just come.
+   *
+   * @param {number} now In milliseconds.
+   * @returns {Mark}
+   */
+  mark(now) {
+    const before = now - UNDER_WAY_MS;
+    const since =
+      this.#sealedAt <= before
+        ? this.#counter
+        : (this.#history.findLast(({ at }) => at <= before)?.counter ?? 0);
+    return { generation: this.#generation, since, sent: this.#broadcasts };
   }
 
   /**
@@ -121,16 +142,18 @@ export class Sender {
     this.#generation += 1;
     this.#counter = 0;
     this.#since = now;
+    this.#history = [];
     this.#keep(keys);
   }
 
   /**
    * Seals a HELLO: to all, or the answer to one member's challenge.
    *
-   * @param {Peer} [peer]
+   * @param {Peer | undefined} peer
+   * @param {number} now In milliseconds.
    * @returns {Promise<Bytes>}
    */
-  hello(peer) {
+  hello(peer, now) {
     const mark = peer?.mark;
     const body = encodeHello({
       signPublic: this.#identity.signPublic,
@@ -138,10 +161,10 @@ export class Sender {
       challenge: this.#challenge,
       answer: peer?.challenge ?? null,
       generation: this.#generation,
-      since: mark?.generation === this.#generation ? mark.counter : 0,
+      since: mark?.generation === this.#generation ? mark.since : 0,
       sent: mark?.sent ?? 0,
     });
-    return this.#seal(KIND.hello, body);
+    return this.#seal(KIND.hello, body, now);
   }
 
   /**
@@ -149,31 +172,45 @@ export class Sender {
    *
    * @param {Content} content
    * @param {boolean} volatile
-   * @param {Peer} [peer]
+   * @param {Peer | undefined} peer
+   * @param {number} now In milliseconds.
    * @returns {Promise<Bytes>}
    * @throws {LethewireError} `too_large`, before anything is counted.
    */
-  async say(content, volatile, peer) {
+  async say(content, volatile, peer, now) {
     const to = peer?.id;
     const { length } = encodeBody(content, { to, volatile, number: 0 });
     if (length > this.bodyLengthMax) throw new LethewireError('too_large');
     let number = 0;
     if (!volatile) number = peer ? ++peer.directsSent : ++this.#broadcasts;
-    return this.#seal(KIND.app, encodeBody(content, { to, volatile, number }));
+    return this.#seal(KIND.app, encodeBody(content, { to, volatile, number }), now);
   }
 
   /**
    * @param {number} kind
    * @param {Bytes} body That fits.
+   * @param {number} now
    * @returns {Promise<Bytes>}
    */
-  async #seal(kind, body) {
+  async #seal(kind, body, now) {
+    this.#remember(now);
     const counter = this.#counter++;
     const frame = { kind, epoch: EPOCH, sender: this.#keys, counter, body };
     const signed = { ...frame, signKey: this.#identity.signKey };
     const payload = await sealFrame(this.#place, signed, this.#sizes);
     if (payload === null) throw new LethewireError('too_large');
     return payload;
+  }
+
+  /** @param {number} now */
+  #remember(now) {
+    this.#sealedAt = now;
+    const last = this.#history.at(-1);
+    if (last && now - last.at < HISTORY_STEP_MS) return;
+    const before = now - UNDER_WAY_MS;
+    const oldest = this.#history.findLastIndex(({ at }) => at <= before);
+    this.#history.splice(0, Math.max(0, oldest));
+    this.#history.push({ at: now, counter: this.#counter });
   }
 
   /** @param {SenderKeys} keys */

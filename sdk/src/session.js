@@ -80,7 +80,7 @@ export class Session {
     const place = { room, from: memberBytes(self) };
     const sender = await Sender.create({ place, epochKey, sizes, now, rekey });
     const session = new Session(room, epochKey, self, sender);
-    for (const member of members) session.join(member);
+    for (const member of members) session.join(member, now);
     return session;
   }
 
@@ -109,9 +109,12 @@ export class Session {
     return [this.#sender.signPublic, ...others.flatMap((peer) => peer.signPublic ?? [])];
   }
 
-  /** @param {string} member Who came in. */
-  join(member) {
-    this.#peers.set(member, new Peer(member, this.#sender.mark));
+  /**
+   * @param {string} member Who came in.
+   * @param {number} now In milliseconds.
+   */
+  join(member, now) {
+    this.#peers.set(member, new Peer(member, this.#sender.mark(now)));
   }
 
   /**
@@ -150,12 +153,13 @@ export class Session {
   /**
    * Seals a HELLO: to all, or the answer to one member's challenge.
    *
-   * @param {string} [to]
+   * @param {string | undefined} to
+   * @param {number} now In milliseconds.
    * @returns {Promise<Bytes>}
    * @throws {LethewireError} `no_such_member` if the one is gone.
    */
-  async hello(to) {
-    return this.#sender.hello(this.#receiver(to));
+  async hello(to, now) {
+    return this.#sender.hello(this.#receiver(to), now);
   }
 
   /**
@@ -163,11 +167,12 @@ export class Session {
    *
    * @param {Content} content
    * @param {{ to?: string | undefined, volatile?: boolean | undefined }} envelope
+   * @param {number} now In milliseconds.
    * @returns {Promise<Bytes>}
    * @throws {LethewireError} `no_such_member`, `too_large`.
    */
-  async seal(content, { to, volatile = false }) {
-    return this.#sender.say(content, volatile, this.#receiver(to));
+  async seal(content, { to, volatile = false }, now) {
+    return this.#sender.say(content, volatile, this.#receiver(to), now);
   }
 
   /**

@@ -6,6 +6,7 @@
  */
 
 import { hintOf } from './close.js';
+import { now } from './timers.js';
 import { parseControl, parseDelivery } from './wire.js';
 
 /** @typedef {import('./wire.js').Control} Control */
@@ -35,7 +36,6 @@ import { parseControl, parseDelivery } from './wire.js';
 const PROTOCOL = 'lethewire.v1';
 const BEARER = 'lethewire.bearer.';
 const WELCOME_TIMEOUT_MS = 15_000;
-const PONG_TIMEOUT_MS = 15_000;
 
 /** Local names for ends that come without a close frame. */
 const BROKEN = 1006;
@@ -110,7 +110,7 @@ export class Socket {
   /** @param {unknown} data */
   #receive(data) {
     if (this.#isOver) return;
-    this.#heardAt = Date.now();
+    this.#heardAt = now();
     this.#pingedAt = 0;
     if (data instanceof ArrayBuffer) return this.#receiveBytes(data);
     const control = typeof data === 'string' ? parseControl(data) : null;
@@ -135,23 +135,24 @@ export class Socket {
     const isFirst = this.#welcomedAt === 0;
     if (!isFirst || this.#socket.protocol !== PROTOCOL) return this.#abandon(NOT_UNDERSTOOD);
     this.#clearTimers();
-    this.#welcomedAt = Date.now();
+    this.#welcomedAt = now();
     const heartbeatMs = welcome.limits.heartbeat_s * 1000;
     this.#timers.push(setInterval(() => this.#checkLife(heartbeatMs), heartbeatMs / 2));
     this.#handler.onWelcome(welcome, this);
   }
 
   /**
-   * Scripts do not see the relay's pings: ask for a sign of life when it is silent for long.
+   * Scripts do not see the relay's pings: ask for a sign of life when it has been silent for two of
+   * them, and give it the time of one to answer.
    *
-   * @param {number} silenceMs
+   * @param {number} heartbeatMs
    */
-  #checkLife(silenceMs) {
-    const now = Date.now();
-    if (this.#pingedAt > 0 && now - this.#pingedAt >= PONG_TIMEOUT_MS) {
+  #checkLife(heartbeatMs) {
+    const time = now();
+    if (this.#pingedAt > 0 && time - this.#pingedAt >= heartbeatMs) {
       this.#abandon(HEARTBEAT_LOST);
-    } else if (this.#pingedAt === 0 && now - this.#heardAt >= silenceMs) {
-      this.#pingedAt = now;
+    } else if (this.#pingedAt === 0 && time - this.#heardAt >= 2 * heartbeatMs) {
+      this.#pingedAt = time;
       this.#say({ type: 'ping', n: 1 });
     }
   }
@@ -187,7 +188,7 @@ export class Socket {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#clearTimers();
-    const openForMs = this.#welcomedAt === 0 ? 0 : Math.max(1, Date.now() - this.#welcomedAt);
+    const openForMs = this.#welcomedAt === 0 ? 0 : Math.max(1, now() - this.#welcomedAt);
     this.#resolve({ code, hintMs, openForMs });
   }
 

@@ -1,6 +1,13 @@
 /**
- * Waiting that can be called off.
+ * Time: the only place that reads a clock, and waiting that can be called off.
  */
+
+/**
+ * @returns {number} Milliseconds on a clock that never goes back.
+ */
+export function now() {
+  return performance.now();
+}
 
 /**
  * Waits.

@@ -5,6 +5,7 @@
  */
 
 import { Inbox } from './inbox.js';
+import { now } from './timers.js';
 
 /** @typedef {import('./session.js').Effect} Effect */
 /** @typedef {import('./session.js').Session} Session */
@@ -63,7 +64,7 @@ export class Visit {
   deliver(delivery) {
     const step = async () => {
       this.#handler.onDelivery(delivery);
-      const effects = await this.session?.receive(delivery, Date.now());
+      const effects = await this.session?.receive(delivery, now());
       if (!this.#isOver) this.#handler.onEffects(effects ?? []);
       this.#armExpiry();
     };
@@ -95,9 +96,9 @@ export class Visit {
     clearTimeout(this.#expiry);
     const next = this.session?.nextExpiry ?? null;
     if (next === null) return;
-    const wait = Math.max(0, next - Date.now());
+    const wait = Math.max(0, next - now());
     this.#expiry = setTimeout(() => {
-      this.#handler.onEffects(this.session?.expire(Date.now()) ?? []);
+      this.#handler.onEffects(this.session?.expire(now()) ?? []);
       this.#armExpiry();
     }, wait);
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KIND, parseHead } from '../src/frame.js';
 import { QUARANTINE } from '../src/quarantine.js';
+import { UNDER_WAY_MS } from '../src/sender.js';
 import { Session } from '../src/session.js';
 import { below, SEED_NOTE } from './support/dice.js';
 import { brief, Mesh, SIZES } from './support/mesh.js';
@@ -40,7 +41,7 @@ test('a meeting takes three HELLOs a pair, and then everybody is verified', asyn
   const [alice, bob, carol] = sessions;
   assert.ok(alice && bob && carol);
   // Nothing is answered twice.
-  const again = mesh.delivery(bob, await bob.hello());
+  const again = mesh.delivery(bob, await bob.hello(undefined, mesh.now));
   assert.deepEqual(brief(await alice.receive(again, mesh.now)), []);
 });
 
@@ -49,9 +50,9 @@ test('a newcomer opens what was said before it knew who says it', async () => {
   const carol = await mesh.enter();
   const early = [await mesh.say(alice, 'one'), await mesh.say(alice, 'two', { to: carol })];
   for (const delivery of early) assert.deepEqual(await carol.receive(delivery, mesh.now), []);
-  const hello = mesh.delivery(carol, await carol.hello());
+  const hello = mesh.delivery(carol, await carol.hello(undefined, mesh.now));
   assert.deepEqual(brief(await alice.receive(hello, mesh.now)), ['greet']);
-  const answer = mesh.delivery(alice, await alice.hello(carol.self), { direct: true });
+  const answer = mesh.delivery(alice, await alice.hello(carol.self, mesh.now), { direct: true });
   const effects = await carol.receive(answer, mesh.now);
   assert.deepEqual(brief(effects), ['greet', 'verified', 'one', 'two']);
 });
@@ -59,13 +60,13 @@ test('a newcomer opens what was said before it knew who says it', async () => {
 test('those who are there open what a newcomer says as soon as it has proven itself', async () => {
   const { mesh, alice } = await two();
   const carol = await mesh.enter();
-  const hello = mesh.delivery(carol, await carol.hello());
+  const hello = mesh.delivery(carol, await carol.hello(undefined, mesh.now));
   assert.deepEqual(brief(await alice.receive(hello, mesh.now)), ['greet']);
   // Its HELLO could be yesterday's: what it says has to wait.
   assert.deepEqual(await alice.receive(await mesh.say(carol, 'hi'), mesh.now), []);
-  const answer = mesh.delivery(alice, await alice.hello(carol.self), { direct: true });
+  const answer = mesh.delivery(alice, await alice.hello(carol.self, mesh.now), { direct: true });
   await carol.receive(answer, mesh.now);
-  const proof = mesh.delivery(carol, await carol.hello(alice.self), { direct: true });
+  const proof = mesh.delivery(carol, await carol.hello(alice.self, mesh.now), { direct: true });
   assert.deepEqual(brief(await alice.receive(proof, mesh.now)), ['verified', 'hi']);
 });
 
@@ -83,7 +84,7 @@ test('a frame of one member cannot be passed off as another’s', async () => {
 test('a HELLO cannot be passed off as another’s', async () => {
   const { mesh, alice, bob } = await two();
   const carol = await mesh.enter();
-  const hello = mesh.delivery(alice, await alice.hello());
+  const hello = mesh.delivery(alice, await alice.hello(undefined, mesh.now));
   const effects = await carol.receive({ ...hello, from: bob.self }, mesh.now);
   assert.deepEqual(brief(effects), ['undecryptable 1']);
   assert.deepEqual(brief(await carol.receive(hello, mesh.now)), ['greet']);
@@ -152,24 +153,52 @@ test('what was said before a member came cannot be played to it', async () => {
   const mesh = await Mesh.create();
   const alice = await mesh.join();
   const old = [];
-  for (let n = 0; n < 3; n += 1) old.push(await mesh.say(alice, n));
+  for (let n = 0; n < 30; n += 1) {
+    old.push(await mesh.say(alice, n));
+    mesh.now += 500;
+  }
   const bob = await mesh.enter();
   const [held, ...rest] = old;
   assert.ok(held);
   assert.deepEqual(await bob.receive(held, mesh.now), []);
-  const hello = mesh.delivery(bob, await bob.hello());
+  const hello = mesh.delivery(bob, await bob.hello(undefined, mesh.now));
   await alice.receive(hello, mesh.now);
-  const answer = mesh.delivery(alice, await alice.hello(bob.self), { direct: true });
+  const answer = mesh.delivery(alice, await alice.hello(bob.self, mesh.now), { direct: true });
   assert.deepEqual(brief(await bob.receive(answer, mesh.now)), ['greet', 'verified', 'replayed 1']);
-  for (const delivery of rest) {
-    assert.deepEqual(brief(await bob.receive(delivery, mesh.now)), ['replayed 1']);
-  }
+  const heard = [];
+  for (const delivery of rest) heard.push(...brief(await bob.receive(delivery, mesh.now)));
+  // What may have been under way when it came is for it: 10 s, to the second.
+  const first = heard.findIndex((said) => said !== 'replayed 1') + 1;
+  assert.ok(first >= 8 && first <= 10, String(first));
+  assert.deepEqual(heard.slice(first - 1), [...Array(30).keys()].slice(first));
+});
+
+test('after a silence nothing of what was said before can be played', async () => {
+  const mesh = await Mesh.create();
+  const alice = await mesh.join();
+  const old = await mesh.say(alice, 'old');
+  mesh.now += UNDER_WAY_MS;
+  const bob = await mesh.join();
+  assert.deepEqual(brief(await bob.receive(old, mesh.now)), ['replayed 1']);
+  assert.deepEqual(brief(await bob.receive(await mesh.say(alice, 'new'), mesh.now)), ['new']);
+});
+
+test('what was under way when a member came is no hole', async () => {
+  const mesh = await Mesh.create();
+  const alice = await mesh.join();
+  await mesh.say(alice, 'ordered before');
+  const underWay = [await mesh.say(alice, 'under way'), await mesh.say(alice, 'and this')];
+  const bob = await mesh.join();
+  const heard = [];
+  for (const delivery of underWay) heard.push(...brief(await bob.receive(delivery, mesh.now)));
+  heard.push(...brief(await bob.receive(await mesh.say(alice, 'after'), mesh.now)));
+  assert.deepEqual(heard, ['under way', 'and this', 'after']);
 });
 
 test('yesterday’s session, played to a newcomer, is never believed', async () => {
   const { mesh, alice, bob } = await two();
-  const recorded = [mesh.delivery(alice, await alice.hello())];
-  recorded.push(mesh.delivery(alice, await alice.hello(bob.self), { direct: true }));
+  const recorded = [mesh.delivery(alice, await alice.hello(undefined, mesh.now))];
+  recorded.push(mesh.delivery(alice, await alice.hello(bob.self, mesh.now), { direct: true }));
   recorded.push(await mesh.say(alice, 'buy'), await mesh.say(alice, 'sell', { to: bob }));
   const carol = await mesh.enter();
   const heard = [];
@@ -184,10 +213,10 @@ test('an answer to somebody else’s challenge proves nothing', async () => {
   const { mesh, alice, bob } = await two();
   const carol = await mesh.enter();
   for (const direct of [true, false]) {
-    const answer = mesh.delivery(alice, await alice.hello(bob.self), { direct });
+    const answer = mesh.delivery(alice, await alice.hello(bob.self, mesh.now), { direct });
     assert.deepEqual(brief(await carol.receive(answer, mesh.now)), ['replayed 1']);
   }
-  const toAll = mesh.delivery(alice, await alice.hello(), { direct: true });
+  const toAll = mesh.delivery(alice, await alice.hello(undefined, mesh.now), { direct: true });
   assert.deepEqual(brief(await carol.receive(toAll, mesh.now)), ['replayed 1']);
 });
 
@@ -197,9 +226,9 @@ test('a member’s keys cannot be exchanged while it is there', async () => {
   const { room, epochKey } = mesh.certificate;
   const parts = { room, epochKey, self: alice.self, members: [bob.self], sizes: SIZES, now: 0 };
   const mallory = await Session.create(parts);
-  const hello = mesh.delivery(alice, await mallory.hello());
+  const hello = mesh.delivery(alice, await mallory.hello(undefined, mesh.now));
   assert.deepEqual(brief(await bob.receive(hello, mesh.now)), ['identity_changed 1']);
-  const forged = await mallory.seal({ kind: 'text', data: new Uint8Array(1) }, {});
+  const forged = await mallory.seal({ kind: 'text', data: new Uint8Array(1) }, {}, 0);
   assert.deepEqual(await bob.receive(mesh.delivery(alice, forged), mesh.now), []);
   assert.deepEqual(brief(await bob.receive(await mesh.say(alice, 'me'), mesh.now)), ['me']);
 });
@@ -208,8 +237,8 @@ test('nobody without the link’s key is verified', async () => {
   const [mesh, other] = [await Mesh.create(), await Mesh.create()];
   const alice = await mesh.join();
   const stranger = await other.enter();
-  alice.join(stranger.self);
-  const hello = mesh.delivery(stranger, await stranger.hello());
+  alice.join(stranger.self, mesh.now);
+  const hello = mesh.delivery(stranger, await stranger.hello(undefined, mesh.now));
   assert.deepEqual(brief(await alice.receive(hello, mesh.now)), ['undecryptable 1']);
   assert.equal(alice.signPublics().length, 1);
 });
@@ -242,13 +271,13 @@ test('no two frames ever share key and counter, however they are sealed', async 
   const used = new Set();
   let count = 0;
   for (let round = 0; round < 30; round += 1) {
-    if (await alice.rekeyIfDue(mesh.now)) await alice.hello();
+    if (await alice.rekeyIfDue(mesh.now)) await alice.hello(undefined, mesh.now);
     const volatile = round % 3 === 0;
     // At the same time, as an application does that does not wait.
     const deliveries = await Promise.all([
       ...Array.from({ length: below(8) }, () => mesh.say(alice, round, { volatile })),
       mesh.say(alice, round, { to: bob }),
-      alice.hello().then((payload) => mesh.delivery(alice, payload)),
+      alice.hello(undefined, mesh.now).then((payload) => mesh.delivery(alice, payload)),
     ]);
     for (const { payload } of deliveries) {
       const head = parseHead(payload);
@@ -269,7 +298,7 @@ test('a new sid goes on where the old one was: no hole, no new proof', async () 
   const before = await mesh.say(alice, 'old keys');
   const underWay = await mesh.say(alice, 'still old keys');
   assert.equal(await alice.rekeyIfDue(mesh.now), true);
-  const hello = mesh.delivery(alice, await alice.hello());
+  const hello = mesh.delivery(alice, await alice.hello(undefined, mesh.now));
   const after = await mesh.say(alice, 'new keys');
   assert.notEqual(parseHead(before.payload)?.stream, parseHead(after.payload)?.stream);
   const heard = [];
@@ -291,7 +320,7 @@ test('an outdated sid is not taken up again', async () => {
   const hellos = [];
   for (let n = 0; n < 4; n += 1) {
     assert.ok(await alice.rekeyIfDue(mesh.now));
-    hellos.push(mesh.delivery(alice, await alice.hello()));
+    hellos.push(mesh.delivery(alice, await alice.hello(undefined, mesh.now)));
   }
   for (const hello of hellos) assert.deepEqual(await bob.receive(hello, mesh.now), []);
   const [first] = hellos;
@@ -304,7 +333,7 @@ test('a newcomer learns the keys that are in use', async () => {
   const alice = await mesh.join({ frames: 2, ms: 1000 });
   await mesh.say(alice, 1);
   assert.ok(await alice.rekeyIfDue(mesh.now));
-  await alice.hello();
+  await alice.hello(undefined, mesh.now);
   const bob = await mesh.join();
   assert.deepEqual(brief(await bob.receive(await mesh.say(alice, 'hi'), mesh.now)), ['hi']);
 });
@@ -313,12 +342,12 @@ test('announcing oneself again and again is not listened to', async () => {
   const { mesh, alice, bob } = await two();
   const codes = [];
   for (let n = 0; n < 12; n += 1) {
-    const hello = mesh.delivery(alice, await alice.hello());
+    const hello = mesh.delivery(alice, await alice.hello(undefined, mesh.now));
     codes.push(...brief(await bob.receive(hello, mesh.now)));
   }
   assert.ok(codes.length > 0 && codes.length < 12);
   assert.deepEqual([...new Set(codes)], ['too_many_hellos 1']);
-  const later = mesh.delivery(alice, await alice.hello());
+  const later = mesh.delivery(alice, await alice.hello(undefined, mesh.now));
   assert.deepEqual(brief(await bob.receive(later, mesh.now + 3_600_000)), []);
 });
 
@@ -378,7 +407,7 @@ test('too much for one frame is refused before it counts as said', async () => {
   await assert.rejects(mesh.say(alice, most, { to: bob }), { code: 'too_large' });
   assert.deepEqual(brief(await bob.receive(await mesh.say(alice, most), mesh.now)), [most]);
   await assert.rejects(
-    alice.seal({ kind: 'text', data: new Uint8Array(1) }, { to: 'AAAAAAAAAAA' }),
+    alice.seal({ kind: 'text', data: new Uint8Array(1) }, { to: 'AAAAAAAAAAA' }, 0),
     {
       code: 'no_such_member',
     },

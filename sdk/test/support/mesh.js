@@ -40,7 +40,7 @@ export class Mesh {
     const members = [...this.sessions.keys()];
     const parts = { room, epochKey, self, members, sizes: SIZES, now: this.now, rekey };
     const session = await Session.create(parts);
-    for (const other of this.sessions.values()) other.join(self);
+    for (const other of this.sessions.values()) other.join(self, this.now);
     this.sessions.set(self, session);
     return session;
   }
@@ -62,7 +62,7 @@ export class Mesh {
    * @param {Session} session
    */
   async greet(session) {
-    const payload = await session.hello();
+    const payload = await session.hello(undefined, this.now);
     for (const other of this.others(session)) {
       await this.carry(this.delivery(session, payload), other);
     }
@@ -80,7 +80,10 @@ export class Mesh {
     for (const effect of effects) {
       const peer = effect.type === 'greet' ? this.sessions.get(effect.member) : undefined;
       if (!peer) continue;
-      await this.carry(this.delivery(to, await to.hello(peer.self), { direct: true }), peer);
+      await this.carry(
+        this.delivery(to, await to.hello(peer.self, this.now), { direct: true }),
+        peer,
+      );
     }
     return effects;
   }
@@ -110,7 +113,7 @@ export class Mesh {
    * @param {{ to?: Session, volatile?: boolean }} [how]
    */
   async say(from, data, { to, volatile = false } = {}) {
-    const payload = await from.seal(contentOf(data), { to: to?.self, volatile });
+    const payload = await from.seal(contentOf(data), { to: to?.self, volatile }, this.now);
     return this.delivery(from, payload, { direct: to !== undefined, volatile });
   }
 }
