@@ -70,7 +70,10 @@ Environment (all variables: .env.production or `lethewire config --defaults`):
   JOIN_TOKEN_SECRET_FILE   file with the secret of join tokens, 32 bytes or more
   PUBLIC_URL               https address of this relay
   CORS_ALLOWED_ORIGINS     origins of the pages that may use it
-  LOG_LEVEL, LOG_FORMAT    what is logged, and how      [info, auto]";
+  LOG_LEVEL, LOG_FORMAT    what is logged, and how      [info, auto]
+
+Exit codes: 0 success, 1 no (not ready, not valid, cannot listen), 2 command line not understood,
+78 configuration cannot be used, 130 or 143 ended at once by a second signal.";
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
