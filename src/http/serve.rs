@@ -96,7 +96,10 @@ where
         let answer = answer_to(request);
         Box::pin(async move { Ok::<_, Infallible>(answer.await) })
     });
-    let builder = builder(&app.config, !app.is_draining());
+    // A connection that comes during the drain is answered once; telling it to end before its first
+    // request would close it without an answer.
+    let once = app.is_draining();
+    let builder = builder(&app.config, !once);
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut last_request = pin!(async {
         tokio::select! {
@@ -104,7 +107,7 @@ where
             () = tokio::time::sleep(LAST_REQUEST_AFTER) => {}
         }
     });
-    let mut told = false;
+    let mut told = once;
     let running = std::future::poll_fn(|cx| {
         if !told && last_request.as_mut().poll(cx).is_ready() {
             told = true;
