@@ -29,10 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for something that should happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited too long for {what}"),
-    }
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_late| panic!("waited too long for {what}"))
 }
 
 /// 16 or 32 random bytes, or any other number.
@@ -56,11 +54,15 @@ pub(crate) struct TestRelay {
 
 impl TestRelay {
     /// Starts a relay with the built-in configuration, changed by `adjust`.
+    #[expect(clippy::unused_async, reason = "a relay needs a runtime around it")]
     pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.server.port = 0;
         config.server.ops_listen = Some(([127, 0, 0, 1], 0).into());
         config.log.aggregate_interval_s = 0;
+        // Tests do not wait for each other to leave; those of the drain switch it on.
+        config.feature.graceful_shutdown = false;
+        config.heartbeat.close_timeout_ms = 300;
         adjust(&mut config);
 
         let signer = Signer { secret: random(), policy: config.token.policy() };
@@ -549,11 +551,7 @@ impl Talk {
     pub(crate) async fn answer(&mut self) -> Answered {
         let mut answer = self.head().await;
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        while self.unread.len() < length {
-            assert!(self.read().await, "the answer broke off");
-        }
-        let rest = self.unread.split_off(length);
-        answer.body = std::mem::replace(&mut self.unread, rest);
+        answer.body = self.next(length).await;
         answer
     }
 
@@ -574,6 +572,22 @@ impl Talk {
             status: status[2..5].parse().unwrap(),
             headers: pairs.map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect(),
             body: Vec::new(),
+        }
+    }
+
+    /// Reads so many bytes.
+    pub(crate) async fn next(&mut self, count: usize) -> Vec<u8> {
+        while self.unread.len() < count {
+            assert!(self.read().await, "the connection ended before that");
+        }
+        let rest = self.unread.split_off(count);
+        std::mem::replace(&mut self.unread, rest)
+    }
+
+    /// Reads until these bytes have come.
+    pub(crate) async fn until(&mut self, wanted: &[u8]) {
+        while !self.unread.windows(wanted.len()).any(|window| window == wanted) {
+            assert!(self.read().await, "the connection ended before that");
         }
     }
 

@@ -3,7 +3,12 @@
 //! No test sleeps. What should happen is waited for; what should not happen is shown by a later
 //! event that is the first one seen.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's way to fail"
+)]
 
 mod harness;
 
@@ -13,3 +18,6 @@ mod http;
 mod ops;
 mod rooms;
 mod tokens;
+mod heartbeat;
+mod limits;
+mod relay;
