@@ -119,7 +119,8 @@ impl<'a> Member<'a> {
             return Ok(());
         }
         match self.seat.send(&head, &mut payload, skip, self.now) {
-            Ok(duty) => {
+            Ok(None) => {}
+            Ok(Some(duty)) => {
                 self.taken.messages += 1;
                 self.taken.bytes += len as u64;
                 self.taken.directs += u64::from(head.target != Target::Room);

@@ -12,6 +12,7 @@ mod room;
 mod seat;
 mod session;
 mod tally;
+mod turnstile;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -256,10 +257,14 @@ impl Hub {
 
     /// Forgets a room that has nobody in it and nobody on the way.
     fn retire(&self, room: &Arc<Room>, now: Instant) {
-        let vacant = |_: &RoomId, here: &Arc<Room>| Arc::ptr_eq(here, room) && here.taken() == 0;
-        if self.rooms.remove_if(&room.id, vacant).is_some() {
-            self.records.emptied(&room.id, now);
-        }
+        self.rooms.remove_if(&room.id, |_, here| {
+            let is_vacant = Arc::ptr_eq(here, room) && here.taken() == 0;
+            if is_vacant {
+                // Under the entry's lock, as its counterpart is: the next one may be at the door.
+                self.records.emptied(&room.id, now);
+            }
+            is_vacant
+        });
     }
 
     fn random(&self) -> MutexGuard<'_, Random> {

@@ -11,8 +11,7 @@
 //! theirs. Who finds a flush under way leaves its duty to that one.
 
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::close::Close;
 use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
@@ -24,15 +23,13 @@ use crate::hub::log::{Audience, Duty, Listener, Log, Speaker};
 use crate::hub::random;
 use crate::hub::session::Session;
 use crate::hub::tally::Tally;
+use crate::hub::turnstile::Turnstile;
 use crate::metrics::{Count, Metrics, RoomGauge};
 use crate::outbox::{FrameKind, Mark};
 
 /// From this size on a payload is written to the members from where it was read: copying it once
 /// more costs more than the system calls that a batch saves.
 const LARGE_BYTES: usize = 8 * 1024;
-
-/// The members, and the right to write to their sockets.
-type Flusher = Audience<Arc<Session>>;
 
 /// A room that has, or is about to have, members on this node.
 pub(super) struct Room {
@@ -41,9 +38,7 @@ pub(super) struct Room {
     /// A batch of this size is flushed at once.
     batch_bytes: usize,
     log: Mutex<Log<Arc<Session>>>,
-    flusher: Mutex<Flusher>,
-    /// Somebody left its duty to the flush that is under way.
-    missed: AtomicBool,
+    flusher: Turnstile<Audience<Arc<Session>>>,
     metrics: Arc<Metrics>,
     _gauge: RoomGauge,
 }
@@ -55,8 +50,7 @@ impl Room {
             epoch: Epoch::from_bytes(random::bytes()),
             batch_bytes,
             log: Mutex::default(),
-            flusher: Mutex::default(),
-            missed: AtomicBool::new(false),
+            flusher: Turnstile::new(Audience::default()),
             _gauge: metrics.room_opened(),
             metrics,
         }
@@ -128,7 +122,8 @@ impl Room {
     }
 
     /// Takes in one message: gives it its number and appends it, or sends it out at once if it is
-    /// large. `payload` begins at `skip` of the WebSocket message.
+    /// large. `payload` begins at `skip` of the WebSocket message. `None` if it was not accepted,
+    /// because the speaker is being closed.
     pub(super) fn send(
         &self,
         speaker: Speaker,
@@ -136,15 +131,19 @@ impl Room {
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<Duty, Refused> {
-        if payload.len() - skip >= LARGE_BYTES
-            && let Some(mut flusher) = self.try_flusher()
-        {
-            return self.send_large(&mut flusher, speaker, head, payload, skip, now);
+    ) -> Result<Option<Duty>, Refused> {
+        if payload.len() - skip >= LARGE_BYTES {
+            let sent = self.flusher.try_instead(
+                |audience| self.send_large(audience, speaker, head, payload, skip, now),
+                |audience| self.flush_to(audience, now),
+            );
+            if let Some(sent) = sent {
+                return sent;
+            }
         }
         let mut log = self.log();
         let Some((relay_head, target)) = log.accept(speaker, head)? else {
-            return Ok(Duty::None);
+            return Ok(None);
         };
         let kind = kind_of(head);
         let (batch, duty) = log.batch();
@@ -159,28 +158,28 @@ impl Room {
             batch.tell_one(&wire::ack(head.reference, relay_head.seq), speaker.seat);
         }
         if batch.len() < self.batch_bytes {
-            return Ok(duty);
+            return Ok(Some(duty));
         }
         drop(log);
         self.flush_surely(now);
-        Ok(Duty::None)
+        Ok(Some(Duty::None))
     }
 
     /// Sends out what is pending and then this message, from where it was read.
     fn send_large(
         &self,
-        flusher: &mut MutexGuard<'_, Flusher>,
+        audience: &mut Audience<Arc<Session>>,
         speaker: Speaker,
         head: &ClientHead,
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<Duty, Refused> {
+    ) -> Result<Option<Duty>, Refused> {
         let mut log = self.log();
         let Some((relay_head, target)) = log.accept(speaker, head)? else {
-            return Ok(Duty::None);
+            return Ok(None);
         };
-        let pending = log.take_for(flusher);
+        let pending = log.take_for(audience);
         drop(log);
         let payload = payload.unmask().get(skip..).unwrap_or_default();
         let kind = kind_of(head);
@@ -195,46 +194,30 @@ impl Room {
             payload,
             kind,
         };
-        self.write(flusher, pending, Some(&large), now);
+        self.write(audience, pending, Some(&large), now);
         if !head.flags.contains(Flags::ACK) {
-            return Ok(Duty::None);
+            return Ok(Some(Duty::None));
         }
         let mut log = self.log();
         let (batch, duty) = log.batch();
         batch.tell_one(&wire::ack(head.reference, relay_head.seq), speaker.seat);
-        Ok(duty)
+        Ok(Some(duty))
     }
 
     /// Sends the pending batch to everybody, unless a flush is under way, which then does it.
     pub(super) fn flush(&self, now: Instant) {
-        loop {
-            // Set before the lock is tried: either it is got, or its holder sees this afterwards.
-            self.missed.store(true, Ordering::SeqCst);
-            let Some(mut flusher) = self.try_flusher() else { return };
-            self.flush_with(&mut flusher, now);
-            drop(flusher);
-            if !self.missed.load(Ordering::SeqCst) {
-                return;
-            }
-        }
+        self.flusher.pass(|audience| self.flush_to(audience, now));
     }
 
     /// Sends the pending batch, after waiting for a flush that is under way.
     fn flush_surely(&self, now: Instant) {
-        let mut flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner);
-        self.flush_with(&mut flusher, now);
-        drop(flusher);
-        if self.missed.load(Ordering::SeqCst) {
-            self.flush(now);
-        }
+        self.flusher.pass_surely(|audience| self.flush_to(audience, now));
     }
 
-    fn flush_with(&self, flusher: &mut MutexGuard<'_, Flusher>, now: Instant) {
-        // Whoever sets this from now on has appended before, so the batch below has it.
-        self.missed.store(false, Ordering::SeqCst);
-        let pending = self.log().take_for(flusher);
+    fn flush_to(&self, audience: &mut Audience<Arc<Session>>, now: Instant) {
+        let pending = self.log().take_for(audience);
         if pending.is_some() {
-            self.write(flusher, pending, None, now);
+            self.write(audience, pending, None, now);
         }
     }
 
@@ -242,7 +225,7 @@ impl Room {
     /// vectored write each.
     fn write(
         &self,
-        flusher: &mut MutexGuard<'_, Flusher>,
+        audience: &mut Audience<Arc<Session>>,
         pending: Option<Box<Batch>>,
         large: Option<&Large<'_>>,
         now: Instant,
@@ -254,7 +237,7 @@ impl Room {
             let mut streams = batch.streams();
             let mut runs = Vec::new();
             let mut parts = Vec::new();
-            for listener in &mut flusher.listeners {
+            for listener in &mut audience.listeners {
                 runs.clear();
                 parts.clear();
                 streams.of(listener.seat, listener.from, listener.hears, &mut runs);
@@ -291,14 +274,6 @@ impl Room {
 
     fn log(&self) -> MutexGuard<'_, Log<Arc<Session>>> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn try_flusher(&self) -> Option<MutexGuard<'_, Flusher>> {
-        match self.flusher.try_lock() {
-            Ok(flusher) => Some(flusher),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 }
 

@@ -107,7 +107,8 @@ impl Seat {
 
     /// Hands a message to the room; its payload begins at `skip`. Whoever gets the duty to flush
     /// lets the readers that are ready go first, and then calls [`Seat::flush`]. Dropping the seat
-    /// flushes too, so the duty cannot be lost.
+    /// flushes too, so the duty cannot be lost. `None` if it was not accepted, because the member is
+    /// being closed.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl Seat {
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<Duty, Refused> {
+    ) -> Result<Option<Duty>, Refused> {
         self.room.send(self.speaker, head, payload, skip, now)
     }
 
