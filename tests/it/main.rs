@@ -16,6 +16,7 @@ mod drain;
 mod handshake;
 mod http;
 mod ops;
+mod pages;
 mod rooms;
 mod tokens;
 mod heartbeat;
