@@ -76,6 +76,7 @@ step_fuzz() {
 }
 
 step_sdk() {
+  need_release
   need_node_modules sdk
   (cd sdk && npm run --silent check)
 }

@@ -18,11 +18,11 @@ class Relay:
     """A running relay; `with Relay() as relay:` ends it, and insists that it ends well."""
 
     def __init__(self, **variables):
-        """`variables` are set in its environment, on top of what makes its ports free ones."""
-        quiet = {"PORT": "0", "OPS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
+        """`variables` are its environment, together with what makes its ports free ones."""
+        ports = {"PORT": "0", "OPS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
         self.process = subprocess.Popen(
             [BINARY],
-            env={**os.environ, **quiet, **variables},
+            env={"PATH": os.environ["PATH"], **ports, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

@@ -43,7 +43,7 @@ start_relay() {
   root=$(cd "$(dirname "$0")/../.." && pwd)
   binary=${LETHEWIRE_BIN:-$root/target/release/lethewire}
   mkfifo "$work/relay"
-  PORT=0 OPS_LISTEN=127.0.0.1:0 LOG_FORMAT=json "$binary" >"$work/relay" 2>/dev/null &
+  env -i PORT=0 OPS_LISTEN=127.0.0.1:0 LOG_FORMAT=json "$binary" >"$work/relay" 2>/dev/null &
   pids+=($!)
   exec {relay_out}<"$work/relay"
   read -r -t 10 -u "$relay_out" line || fail "the relay did not start"
