@@ -1,11 +1,9 @@
 /** Two people in two browsers, one real relay between them. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { Browsers } from './support/guests.js';
 import { Recorder } from './support/recorder.js';
-import { Relay } from './support/relay.js';
 import {
   enter,
   hears,
@@ -17,6 +15,7 @@ import {
   talk,
   together,
 } from './support/rooms.js';
+import { prepareStage } from './support/stage.js';
 
 /**
  * What browsers write into the console when a relay is gone for a while and has forgotten the room when
@@ -25,35 +24,13 @@ import {
 const RELAY_GONE =
   /ERR_CONNECTION_REFUSED|can’t establish a connection|was interrupted|WebSocket connection to .* failed|status of 403/;
 
-let browsers;
-let relay;
-let guests = [];
-
-before(async () => {
-  relay = await Relay.start();
-  browsers = await Browsers.start();
-});
-
-after(async () => {
-  await Promise.allSettled([browsers?.stop(), relay?.stop()]);
-});
-
-afterEach(async () => {
-  const left = guests;
-  guests = [];
-  await Promise.all(left.map((guest) => guest.leave()));
-});
-
-async function guest(kind, options) {
-  const one = await browsers.guest(kind, options);
-  guests.push(one);
-  return one;
-}
+const stage = prepareStage();
+const { guest } = stage;
 
 /** A room with its maker in Chromium and one more person. */
 async function roomOfTwo(kind = 'firefox') {
   const [ann, bob] = [await guest('chromium'), await guest(kind)];
-  const link = await makeRoom(ann, relay.url);
+  const link = await makeRoom(ann, stage.relay.url);
   await enter(bob, link);
   await together(ann, bob);
   return { ann, bob, link };
@@ -66,7 +43,7 @@ for (const [one, other] of [
 ]) {
   test(`${one} and ${other} talk in one room, both ways`, async () => {
     const [ann, bob] = [await guest(one), await guest(other)];
-    const link = await makeRoom(ann, relay.url);
+    const link = await makeRoom(ann, stage.relay.url);
     await enter(bob, link);
     await together(ann, bob);
     await talk('hello', ann, bob);
@@ -138,12 +115,12 @@ test('the verification words are the same for everybody, and change with the peo
 test('the relay dies and starts again: both come back and talk', async () => {
   const { ann, bob } = await roomOfTwo();
   await talk('before', ann, bob);
-  await relay.kill();
+  await stage.relay.kill();
   for (const person of [ann, bob]) await person.sees('#state', /Reconnecting/);
   await ann.sees('.note.warn', /sent when the connection is back/);
   await ann.fill('#text', 'written while it was away');
   await ann.press('Enter');
-  await relay.restart();
+  await stage.relay.restart();
   for (const person of [ann, bob]) await person.sees('#state', /Connected/);
   await together(ann, bob);
   await isSent(ann, 'written while it was away');
@@ -153,26 +130,26 @@ test('the relay dies and starts again: both come back and talk', async () => {
 
 test('a relay that cannot be reached is named, and the way back stays open', async () => {
   const ann = await guest('chromium');
-  const link = await makeRoom(ann, relay.url);
+  const link = await makeRoom(ann, stage.relay.url);
   const bob = await guest('chromium');
-  await bob.open(relay.url);
-  await relay.kill();
+  await bob.open(stage.relay.url);
+  await stage.relay.kill();
   await bob.fill('#link', link);
   await bob.press('Enter');
   await bob.sees('#entering', /relay cannot be reached/);
-  await relay.restart();
+  await stage.relay.restart();
   await bob.sees('#state', /Connected/);
 });
 
 test('a wrong link gets a clear message', async () => {
   const ann = await guest('firefox');
   const bob = await guest('chromium');
-  const link = await makeRoom(ann, relay.url);
+  const link = await makeRoom(ann, stage.relay.url);
   const wrong = [
-    [`${relay.url}#1.tooshort.AAAA`, /damaged/],
+    [`${stage.relay.url}#1.tooshort.AAAA`, /damaged/],
     [link.slice(0, -1), /damaged/],
-    [`${relay.url}#9${new URL(link).hash.slice(2)}`, /another version/],
-    [`${relay.url}#hello`, /not the link of a room/],
+    [`${stage.relay.url}#9${new URL(link).hash.slice(2)}`, /another version/],
+    [`${stage.relay.url}#hello`, /not the link of a room/],
   ];
   for (const [address, message] of wrong) {
     // The fragment alone does not load a page anew, so go by way of another one.
@@ -218,10 +195,10 @@ test('the maker locks the room: nobody comes in until it is open again', async (
 });
 
 test('somebody who lost the connection to a locked room tries again when it is open', async () => {
-  const recorder = await Recorder.start(relay.port);
+  const recorder = await Recorder.start(stage.relay.port);
   try {
     const [ann, bob] = [await guest('chromium'), await guest('chromium')];
-    const { hash } = new URL(await makeRoom(ann, relay.url));
+    const { hash } = new URL(await makeRoom(ann, stage.relay.url));
     await enter(bob, recorder.url + hash);
     await together(ann, bob);
     await say(ann, 'said before');
@@ -300,7 +277,7 @@ test('the maker still owns the room after a reload, and no more after leaving', 
 });
 
 test('the secret of the link never leaves a page, in any request or frame', async () => {
-  const recorder = await Recorder.start(relay.port);
+  const recorder = await Recorder.start(stage.relay.port);
   try {
     const [ann, bob] = [await guest('chromium'), await guest('firefox')];
     const link = await makeRoom(ann, recorder.url);
