@@ -17,7 +17,7 @@
 
 import { concat, readU48, toHex, U48_MAX, utf8, view, writeU48 } from './bytes.js';
 import { COMMITMENT_LENGTH, SID_LENGTH } from './keys.js';
-import { pad, paddedLength, payloadLengthMax, unpad } from './padding.js';
+import { pad, paddedLength, unpad } from './padding.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 /** @typedef {import('./keys.js').SenderKeys} SenderKeys */
@@ -63,7 +63,7 @@ const SIGN_LABEL = utf8('ltw1 sig');
  * @returns {number} In bytes; 0 if none fits.
  */
 export function bodyLengthMax(sizes) {
-  return Math.max(0, payloadLengthMax(sizes) - OVERHEAD);
+  return Math.max(0, (sizes.at(-1) ?? 0) - OVERHEAD);
 }
 
 /**

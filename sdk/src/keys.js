@@ -96,7 +96,7 @@ export async function createIdentity() {
  * @returns {Promise<CryptoKey>}
  */
 export function importSignPublic(signPublic) {
-  return crypto.subtle.importKey('raw', signPublic, 'Ed25519', true, ['verify']);
+  return crypto.subtle.importKey('raw', signPublic, 'Ed25519', false, ['verify']);
 }
 
 /**

@@ -43,12 +43,18 @@ import { encodeFrame } from './wire.js';
  */
 
 /** Bounds of what waits. */
-export const OUTBOX = Object.freeze({ messages: 256, bytes: 8 * 1024 * 1024, acks: 1024 });
+export const OUTBOX = Object.freeze({
+  messages: 256,
+  bytes: 8 * 1024 * 1024,
+  acks: 1024,
+  greetings: 10_000,
+});
 
 /** More than this is not handed to the socket before it has sent some, in bytes. */
 const BUFFERED_MAX = 1024 * 1024;
 const BUFFERED_POLL_MS = 20;
 const REF_MAX = 0xffff;
+const PENDING_MAX = REF_MAX / 2;
 
 /** The queue in front of the relay. */
 export class Outbox {
@@ -97,6 +103,7 @@ export class Outbox {
    * @param {string} to
    */
   greet(to) {
+    if (this.#greetings.length >= OUTBOX.greetings) return;
     this.#greetings.push({ type: 'greeting', to });
     this.#wake();
   }
@@ -284,11 +291,12 @@ export class Outbox {
   /** @param {Job | Greeting} sent */
   #await(sent) {
     const ref = this.#nextRef();
-    this.#pending.set(ref, sent);
+    // A relay that answers nothing must not use up all references.
+    if (sent.type === 'message' || this.#pending.size < PENDING_MAX) this.#pending.set(ref, sent);
     return ref;
   }
 
-  /** Far fewer are awaited than there are references. */
+  /** Far fewer are pending than there are references. */
   #nextRef() {
     do {
       this.#ref = this.#ref >= REF_MAX ? 1 : this.#ref + 1;

@@ -2,20 +2,43 @@
  * Sizes: what goes to the relay has one of a few sizes, so that a size says little.
  *
  * ISO/IEC 7816-4: the byte 0x80, then zeros. The padding is inside the encryption; the buckets are
- * sizes of the whole payload as the relay sees it, head and tag included.
+ * sizes of the whole payload as the relay sees it, head and tag included. The relay announces them,
+ * but it is the one that sizes are hidden from: a list that hides too little is not used.
  */
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 
 const MARK = 0x80;
 
+/** What is used when the relay announces nothing useful. */
+const BUCKETS = [256, 1024, 4096, 16384, 65536];
+/** A list may have this many sizes, each at least twice the one before. */
+const BUCKETS_MAX = 16;
+const STEP_MIN = 2;
+/** The most that the protocol allows. */
+const PAYLOAD_BYTES_MAX = 1024 * 1024;
+
 /**
- * What a room lets a payload be.
+ * The sizes that payloads may have: ascending, in bytes.
  *
- * @typedef {object} Sizes
- * @property {readonly number[]} buckets Ascending, in bytes; empty in a room without padding.
- * @property {number} payloadMax In bytes.
+ * @typedef {readonly number[]} Sizes
  */
+
+/**
+ * Decides on sizes.
+ *
+ * @param {readonly number[]} announced Ascending, in bytes.
+ * @param {number} payloadBytes The relay's limit.
+ * @returns {Sizes}
+ */
+export function sizesOf(announced, payloadBytes) {
+  const limit = Math.min(payloadBytes, PAYLOAD_BYTES_MAX);
+  const isCoarse =
+    announced.length <= BUCKETS_MAX &&
+    announced.every((size, at) => at === 0 || size >= STEP_MIN * (announced[at - 1] ?? 0));
+  const useful = isCoarse ? announced.filter((size) => size <= limit) : [];
+  return useful.length > 0 ? useful : BUCKETS.filter((size) => size <= limit);
+}
 
 /**
  * The size that a payload gets.
@@ -24,20 +47,8 @@ const MARK = 0x80;
  * @param {number} length Without padding but with everything else, the mark's byte included.
  * @returns {number | null} `null` if it is too long for the room.
  */
-export function paddedLength({ buckets, payloadMax }, length) {
-  const size = buckets.length === 0 ? length : buckets.find((bucket) => bucket >= length);
-  return size !== undefined && size <= payloadMax ? size : null;
-}
-
-/**
- * The longest payload that a room takes.
- *
- * @param {Sizes} sizes
- * @returns {number} In bytes, padding included; 0 if nothing fits.
- */
-export function payloadLengthMax({ buckets, payloadMax }) {
-  if (buckets.length === 0) return payloadMax;
-  return buckets.filter((bucket) => bucket <= payloadMax).at(-1) ?? 0;
+export function paddedLength(sizes, length) {
+  return sizes.find((size) => size >= length) ?? null;
 }
 
 /**

@@ -9,13 +9,14 @@ import { LethewireError, textOf } from './errors.js';
 import { RoomTarget } from './events.js';
 import { BODY_HEAD_MAX, contentOf } from './message.js';
 import { Outbox } from './outbox.js';
+import { sizesOf } from './padding.js';
 import { Roster } from './roster.js';
 import { EPOCH } from './sender.js';
 import { Session } from './session.js';
 import { delay, now } from './timers.js';
 import { verificationOf } from './verify.js';
 import { Visit } from './visit.js';
-import { isMember } from './wire.js';
+import { isMember, MEMBERS_MAX } from './wire.js';
 
 /** @typedef {import('./session.js').Effect} Effect */
 /** @typedef {import('./socket.js').Socket} Socket */
@@ -40,6 +41,7 @@ import { isMember } from './wire.js';
 /** Longest goodbye. */
 const LEAVE_MS = 2000;
 /** Close codes that we say to ourselves. */
+const PROTOCOL = 1002;
 const BUG = 1011;
 const SLOW_CONSUMER = 4200;
 
@@ -231,7 +233,7 @@ export class Room extends RoomTarget {
         epochKey: this.#parts.certificate.epochKey,
         self: welcome.member,
         members: present,
-        sizes: { buckets: welcome.padding, payloadMax: welcome.limits.payload_bytes },
+        sizes: sizesOf(welcome.padding, welcome.limits.payload_bytes),
         now: now(),
         rekey: this.#parts.rekey,
       });
@@ -315,6 +317,7 @@ export class Room extends RoomTarget {
       case 'join':
         this.#advance(control.seq);
         if (this.#roster.isOwn(control.member)) return;
+        if (this.#roster.members.size >= MEMBERS_MAX) return this.#connection.drop(PROTOCOL);
         session.join(control.member, now());
         this.#roster.join(control.member);
         return this.emit('join', { member: control.member });

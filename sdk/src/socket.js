@@ -6,7 +6,7 @@
  */
 
 import { hintOf } from './close.js';
-import { now } from './timers.js';
+import { now, WAIT_MAX_MS } from './timers.js';
 import { parseControl, parseDelivery } from './wire.js';
 
 /** @typedef {import('./wire.js').Control} Control */
@@ -54,6 +54,7 @@ export class Socket {
   /** @type {ReturnType<typeof setTimeout>[]} */
   #timers = [];
   #isOver = false;
+  #isMoving = false;
   #welcomedAt = 0;
   #heardAt = 0;
   #pingedAt = 0;
@@ -163,7 +164,9 @@ export class Socket {
    * @param {number} ms
    */
   #moveAfter(ms) {
-    this.#timers.push(setTimeout(() => this.#abandon(RESTART), ms));
+    if (this.#isMoving) return;
+    this.#isMoving = true;
+    this.#timers.push(setTimeout(() => this.#abandon(RESTART), Math.min(ms, WAIT_MAX_MS)));
   }
 
   /** @param {object} control */

@@ -9,6 +9,9 @@ export function now() {
   return performance.now();
 }
 
+/** Longer waits do not exist: timers would end at once instead (24 days). */
+export const WAIT_MAX_MS = 2 ** 31 - 1;
+
 /**
  * Waits.
  *
@@ -24,7 +27,7 @@ export function delay(ms, signal) {
       signal.removeEventListener('abort', end);
       resolve();
     };
-    const timer = setTimeout(end, ms);
+    const timer = setTimeout(end, Math.min(ms, WAIT_MAX_MS));
     signal.addEventListener('abort', end);
   });
 }

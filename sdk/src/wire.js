@@ -68,8 +68,14 @@ const FLAG_ECHO = 0x02;
 const FLAG_VOLATILE = 0x04;
 const MEMBER_LENGTH = 8;
 const DELIVERY_HEAD_LENGTH = 20;
-/** More members than any relay allows in a room. */
-const MEMBERS_MAX = 10_000;
+/** No relay allows more members in a room. */
+export const MEMBERS_MAX = 10_000;
+/** No relay allows longer payloads, in bytes. */
+const PAYLOAD_LENGTH_MAX = 1024 * 1024;
+/** A welcome that names that many members takes half of it, in characters. */
+const CONTROL_LENGTH_MAX = 32 * MEMBERS_MAX;
+/** Longest time between two pings that makes sense, in seconds. */
+const HEARTBEAT_MAX_S = 3600;
 
 /**
  * @param {Outgoing} frame
@@ -92,7 +98,8 @@ export function encodeFrame({ ref, to, ack, echo, volatile, payload }) {
  */
 export function parseDelivery(buffer) {
   const bytes = new Uint8Array(buffer);
-  if (bytes.length <= DELIVERY_HEAD_LENGTH) return null;
+  const length = bytes.length - DELIVERY_HEAD_LENGTH;
+  if (length < 1 || length > PAYLOAD_LENGTH_MAX) return null;
   const fields = view(bytes);
   const [op = 0, flags = 0] = bytes;
   const seq = readU64(fields, 12);
@@ -137,6 +144,7 @@ export function isMember(text) {
 export function parseControl(text) {
   /** @type {Record<string, unknown>} */
   let value;
+  if (text.length > CONTROL_LENGTH_MAX) return null;
   try {
     value = JSON.parse(text);
   } catch {
@@ -222,8 +230,8 @@ function parseLimits(value) {
   const limits = /** @type {Record<string, unknown>} */ (value);
   const { payload_bytes, messages, bytes, heartbeat_s } = limits;
   if (!isCount(payload_bytes) || !isRate(messages) || !isRate(bytes)) return null;
-  const heartbeat = isCount(heartbeat_s) && heartbeat_s > 0 ? heartbeat_s : 25;
-  return { payload_bytes, messages, bytes, heartbeat_s: heartbeat };
+  if (!isCount(heartbeat_s) || heartbeat_s < 1 || heartbeat_s > HEARTBEAT_MAX_S) return null;
+  return { payload_bytes, messages, bytes, heartbeat_s };
 }
 
 /**

@@ -213,6 +213,25 @@ test('a room of nobody but the relay’s inventions: nobody is verified, nothing
   assert.match(digits, /^\d{60}$/);
 });
 
+test('a relay that invents members without end is left', async (t) => {
+  const { ear } = await talker((socket) => {
+    socket.send(JSON.stringify(WELCOME));
+    const id = Buffer.alloc(8);
+    const invent = (/** @type {number} */ from) => {
+      if (socket.readyState !== WebSocket.OPEN) return;
+      for (let n = from; n < from + 500; n += 1) {
+        id.writeUInt32BE(n);
+        socket.send(JSON.stringify({ type: 'join', member: id.toString('base64url'), seq: n }));
+      }
+      setImmediate(invent, from + 500);
+    };
+    invent(1);
+  })(t);
+  const { reason } = await ear.next('state', ({ state }) => state === 'closed');
+  assert.equal(reason, 'protocol');
+  assert.equal(ear.all('join').length, 10_000);
+});
+
 test('a token that is refused is replaced once, then it is said', async (t) => {
   const { room, paths } = await talker((socket) => socket.close(4101, 'token_invalid'))(t);
   await assert.rejects(room.ready, { code: 'token_invalid' });

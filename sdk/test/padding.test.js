@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pad, paddedLength, payloadLengthMax, unpad } from '../src/padding.js';
+import { pad, paddedLength, sizesOf, unpad } from '../src/padding.js';
 import { below, bytes, SEED_NOTE } from './support/dice.js';
 import { SIZES } from './support/mesh.js';
 
@@ -31,20 +31,27 @@ test('a size is the smallest bucket that holds it', () => {
   ]) {
     assert.equal(paddedLength(SIZES, Number(length)), size);
   }
-  assert.equal(payloadLengthMax(SIZES), 65536);
 });
 
-test('buckets above the limit are not used', () => {
-  const sizes = { buckets: [256, 1024, 4096], payloadMax: 2000 };
-  assert.equal(paddedLength(sizes, 1024), 1024);
-  assert.equal(paddedLength(sizes, 1025), null);
-  assert.equal(payloadLengthMax(sizes), 1024);
-  assert.equal(payloadLengthMax({ buckets: [256], payloadMax: 100 }), 0);
+test('sizes are the announced ones, up to the limit', () => {
+  assert.deepEqual(sizesOf(SIZES, 65536), SIZES);
+  assert.deepEqual(sizesOf(SIZES, 5000), [256, 1024, 4096]);
+  assert.deepEqual(sizesOf([300, 600, 1200], 65536), [300, 600, 1200]);
+  const doubling = Array.from({ length: 13 }, (_, at) => 256 * 2 ** at);
+  assert.deepEqual(sizesOf(doubling, 2 ** 40), doubling);
 });
 
-test('a room without buckets pads nothing away', () => {
-  const sizes = { buckets: [], payloadMax: 2000 };
-  assert.equal(paddedLength(sizes, 1025), 1025);
-  assert.equal(paddedLength(sizes, 2001), null);
-  assert.equal(payloadLengthMax(sizes), 2000);
+test('a relay cannot switch padding off, nor measure messages with fine buckets', () => {
+  for (const announced of [
+    [],
+    [256, 300],
+    [256, 511],
+    Array.from({ length: 64 }, (_, at) => at + 200),
+    Array.from({ length: 17 }, (_, at) => 2 ** at),
+    [100_000],
+    [256, 256],
+  ]) {
+    assert.deepEqual(sizesOf(announced, 65536), SIZES, String(announced));
+  }
+  assert.deepEqual(sizesOf([], 2000), [256, 1024]);
 });

@@ -209,3 +209,12 @@ test('a wait that is called off ends at once and leaves no timer', async () => {
   await delay(1_000_000, over.signal);
   await delay(0, new AbortController().signal);
 });
+
+test('a wait that is too long for a timer is not none at all', async (t) => {
+  const timer = t.mock.method(globalThis, 'setTimeout');
+  const over = new AbortController();
+  const waiting = delay(1e15, over.signal);
+  over.abort();
+  await waiting;
+  assert.equal(timer.mock.calls[0]?.arguments[1], 2 ** 31 - 1);
+});

@@ -11,7 +11,7 @@ import { Session } from '../../src/session.js';
 /** @typedef {import('../../src/session.js').Effect} Effect */
 /** @typedef {import('../../src/wire.js').Delivery} Delivery */
 
-export const SIZES = { buckets: [256, 1024, 4096, 16384, 65536], payloadMax: 65536 };
+export const SIZES = [256, 1024, 4096, 16384, 65536];
 
 /** One room's sessions. */
 export class Mesh {
