@@ -268,6 +268,9 @@ fn close_codes_of_the_relay() -> BTreeMap<u16, String> {
         Some(name) => name.trim_end_matches("\",").to_owned(),
         None => panic!("Close::{variant} has no name"),
     };
+    for variant in numbers.keys() {
+        assert!(text.contains(&format!("        Self::{variant},\n")), "{variant} is not in ALL");
+    }
     numbers.iter().map(|(variant, &number)| (number, name_of(variant))).collect()
 }
 
