@@ -23,7 +23,10 @@ const lengthOf = (text) => [...text].length;
 export class Chat {
   #send;
   #limit = TEXT_MAX;
+  /** The last message, if nothing came after it. */
   #last = null;
+  /** The last note, if nothing came after it. */
+  #note = null;
   #unread = 0;
   #missed = 0;
   #following = true;
@@ -64,6 +67,7 @@ export class Chat {
     byId('messages').replaceChildren();
     byId('text').value = '';
     this.#last = null;
+    this.#note = null;
     this.#following = true;
     this.#caughtUp();
     this.#looked(true);
@@ -97,11 +101,17 @@ export class Chat {
     }
   }
 
-  /** A line about the room itself: who came and went, what was lost. */
+  /** A line about the room itself: who came and went, what was lost. The same again is only counted. */
   note(text, { warn = false } = {}) {
+    if (this.#note?.text === text) {
+      this.#note.times += 1;
+      this.#note.words.textContent = `${text} (${this.#note.times} times)`;
+      return;
+    }
+    const words = make('span', '', text);
+    this.#add(make('li', warn ? 'note warn' : 'note', words, ' ', clock(new Date())));
     this.#last = null;
-    const line = make('li', warn ? 'note warn' : 'note', text, ' ', clock(new Date()));
-    this.#add(line);
+    this.#note = { text, words, times: 1 };
   }
 
   #submit() {
@@ -131,7 +141,7 @@ export class Chat {
       line.classList.replace('waiting', 'failed');
       const again = button('Try again', '', () => this.#deliver(line, text));
       fate.replaceChildren(`Not sent. ${error.message} `, again);
-      announce(`Not sent. ${error.message}`);
+      if (line.isConnected) announce(`Not sent. ${error.message}`);
     }
   }
 
@@ -160,6 +170,7 @@ export class Chat {
   #add(line) {
     const list = byId('messages');
     list.append(line);
+    this.#note = null;
     while (list.childElementCount > LINES_MAX) list.firstElementChild.remove();
     if (this.#following) this.#toEnd();
   }

@@ -131,6 +131,31 @@ test('the page keeps the last thousand lines', async () => {
   assert.deepEqual([lines, first, last], [1000, 'line 5', 'line 1004']);
 });
 
+test('what happens again and again takes one line, so that it pushes nothing out', async () => {
+  const ann = await guest('chromium');
+  await makeRoom(ann, stage.relay.url);
+  const lines = await ann.evaluate(async () => {
+    const { Chat } = await import('./chat.js');
+    const chat = new Chat(
+      () => Promise.resolve(),
+      () => {},
+    );
+    const heron = { id: 'x', name: 'Amber Heron', initials: 'AH', tint: 1 };
+    for (let i = 0; i < 2000; i++) chat.note('A message was refused.', { warn: true });
+    chat.receive(heron, 'hello');
+    chat.note('A message was refused.');
+    return [...document.querySelectorAll('#messages > li > :first-child, #messages .text')].map(
+      (line) => line.textContent,
+    );
+  });
+  assert.deepEqual(lines, [
+    'A message was refused. (2000 times)',
+    'AH',
+    'hello',
+    'A message was refused.',
+  ]);
+});
+
 test('somebody who reads further up is told of new messages instead of being moved', async () => {
   const [ann, bob] = [await guest('chromium'), await guest('chromium')];
   const link = await makeRoom(ann, stage.relay.url);
