@@ -1,0 +1,21 @@
+//! The load generator behind BENCHMARKS.md: it starts the relay and its peers one after the other on
+//! the same cores, puts the same load on each, checks every delivery and writes what it found.
+//!
+//! * [`websocket`]: the client's side of RFC 6455;
+//! * [`dialect`]: how each server is spoken to;
+//! * [`load`]: the load itself, and the check of every delivery;
+//! * [`peers`] and [`process`]: starting servers, and what they cost;
+//! * [`workload`]: W1 to W7 and the growth series;
+//! * [`report`] and [`plot`]: tables and drawings.
+
+pub mod dialect;
+pub mod load;
+pub mod peers;
+pub mod plot;
+pub mod process;
+pub mod report;
+pub mod websocket;
+pub mod workload;
+
+/// What went wrong, for whoever reads it.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;

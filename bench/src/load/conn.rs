@@ -1,0 +1,131 @@
+//! One connection of the load generator: bytes in, bytes out.
+
+use std::io::{self, Read as _, Write as _};
+
+use mio::net::TcpStream;
+
+use super::ledger::Ledger;
+use super::message::Head;
+use crate::dialect::{Template, Ticket};
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The socket is not connected yet.
+    Opening,
+    /// Coming in, at this step of the dialect's.
+    Shaking(u8),
+    /// In its room.
+    In,
+    /// Over.
+    Closed,
+}
+
+/// A message of which the end has not come yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Partial {
+    pub(super) head: Head,
+    /// How much of the payload was checked.
+    pub(super) done: usize,
+    pub(super) payload: usize,
+    pub(super) tail: usize,
+}
+
+/// See the module's text.
+pub(super) struct Conn {
+    pub(super) stream: TcpStream,
+    pub(super) ticket: Ticket,
+    pub(super) member: u32,
+    pub(super) state: State,
+    pub(super) is_deaf: bool,
+    /// Bytes of an incomplete head.
+    pub(super) kept: Vec<u8>,
+    pub(super) partial: Option<Partial>,
+    /// The dialect's memory.
+    pub(super) memory: u64,
+    pub(super) ledger: Ledger,
+    out: Vec<u8>,
+    out_at: usize,
+    pub(super) sender: Option<Sender>,
+}
+
+/// A connection that speaks.
+pub(super) struct Sender {
+    /// Its number over all rooms.
+    pub(super) index: usize,
+    pub(super) sent: u32,
+    /// How many of those have reached everybody.
+    pub(super) done: u32,
+    pub(super) template: Template,
+    /// How many receive each of its messages.
+    pub(super) receivers: u32,
+}
+
+impl Conn {
+    pub(super) fn new(
+        stream: TcpStream,
+        ticket: Ticket,
+        member: u32,
+        is_deaf: bool,
+        senders: u32,
+        sender: Option<Sender>,
+    ) -> Self {
+        Self {
+            stream,
+            ticket,
+            member,
+            state: State::Opening,
+            is_deaf,
+            kept: Vec::new(),
+            partial: None,
+            memory: 0,
+            ledger: Ledger::new(if is_deaf { 0 } else { senders }),
+            out: Vec::new(),
+            out_at: 0,
+            sender,
+        }
+    }
+
+    /// What is to be sent; [`Conn::flush`] sends it.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Sends what the socket takes.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.out.get(self.out_at..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(count) => self.out_at += count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.out.clear();
+        self.out_at = 0;
+        Ok(())
+    }
+
+    /// Reads behind what was kept. Returns how many bytes `scratch` has then, and whether there may
+    /// be more; none if the socket has nothing.
+    ///
+    /// # Errors
+    ///
+    /// The socket's; its end is `UnexpectedEof`.
+    pub(super) fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
+        let kept = self.kept.len();
+        loop {
+            match self.stream.read(&mut scratch[kept..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    scratch[..kept].copy_from_slice(&self.kept);
+                    self.kept.clear();
+                    return Ok(Some((kept + count, kept + count == scratch.len())));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}

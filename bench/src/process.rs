@@ -1,0 +1,157 @@
+//! A server under test: a process on given cores, with its children, and what the kernel says of it.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Fault;
+
+/// How long a server may take to listen.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take to end when asked, before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// The kernel's clock ticks per second; fixed for user space on Linux.
+const TICKS_PER_S: f64 = 100.0;
+
+/// A free port of loopback.
+///
+/// # Errors
+///
+/// There is none.
+pub fn free_port() -> Result<u16, Fault> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A running server. Dropping it ends it.
+pub struct Server {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// Starts a program on these cores (as `taskset` takes them) and waits until it listens. What
+    /// it has to say goes to the file `log`.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or does not listen.
+    pub fn start(command: &Command, cores: &str, port: u16, log: &Path) -> Result<Self, Fault> {
+        let mut pinned = Command::new("taskset");
+        pinned.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            pinned.env(name, value.unwrap_or_default());
+        }
+        if let Some(folder) = command.get_current_dir() {
+            pinned.current_dir(folder);
+        }
+        let child = pinned.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(log)?).spawn()?;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut server = Self { child, addr };
+        let begun = Instant::now();
+        while TcpStream::connect(addr).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                return Err(format!("the server ended ({status}), see {}", log.display()).into());
+            }
+            if begun.elapsed() > START_PATIENCE {
+                return Err("the server does not listen".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// CPU time that it and its children have used, in seconds.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn cpu_s(&self) -> Result<f64, Fault> {
+        let mut ticks = 0;
+        for pid in tree(self.child.id()) {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            // The name in brackets may have blanks; utime and stime are fields 14 and 15.
+            let (_, rest) = stat.rsplit_once(") ").ok_or("an odd stat")?;
+            let mut fields = rest.split(' ').skip(11);
+            for _ in 0..2 {
+                ticks += fields.next().ok_or("a short stat")?.parse::<u64>()?;
+            }
+        }
+        Ok(ticks as f64 / TICKS_PER_S)
+    }
+
+    /// Resident memory of it and its children, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn resident_bytes(&self) -> Result<u64, Fault> {
+        let mut bytes = 0;
+        for pid in tree(self.child.id()) {
+            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+            let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no Rss")?;
+            bytes += kib.parse::<u64>()? * 1024;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        // A signal rather than `kill`, so that children which a server started end with it.
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        let _ = Command::new("kill").arg("-TERM").arg(&pid).status();
+        let begun = Instant::now();
+        while begun.elapsed() < STOP_PATIENCE {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                _ => return,
+            }
+        }
+        for pid in tree(self.child.id()) {
+            let _ = Command::new("kill").arg("-KILL").arg(pid.to_string()).status();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// A process and all that came from it.
+fn tree(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(pid) = all.get(at).copied() {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    all
+}
+
+/// Binds this process to these cores, and says how many they are.
+///
+/// # Errors
+///
+/// They are not numbers, or not there.
+pub fn pin(cores: &str) -> Result<u32, Fault> {
+    let mut set = rustix::thread::CpuSet::new();
+    let mut count = 0;
+    for core in cores.split(',') {
+        set.set(core.trim().parse()?);
+        count += 1;
+    }
+    rustix::thread::sched_setaffinity(None, &set)?;
+    Ok(count)
+}

