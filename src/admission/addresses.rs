@@ -63,7 +63,7 @@ pub struct Addresses {
 #[must_use = "dropping the guard frees the connection's place"]
 pub struct AddressGuard {
     addresses: Arc<Addresses>,
-    generation: u64,
+    /// Under another salt the address has another key, so this finds nobody else's entry.
     key: Key,
 }
 
@@ -78,7 +78,6 @@ struct Table {
 
 /// Everything under one salt.
 struct Generation {
-    number: u64,
     salted: Hmac<Sha256>,
     entries: HashMap<Key, Entry>,
 }
@@ -92,7 +91,7 @@ struct Entry {
 impl Addresses {
     /// Creates an empty table with a random salt. Fails if the kernel has no random bytes.
     pub fn new(limits: AddressLimits, now: Instant) -> Result<Arc<Self>, getrandom::Error> {
-        let current = Generation::new(0)?;
+        let current = Generation::new()?;
         let table = Table { current, previous: None, rotated_at: now, swept_at: now };
         Ok(Arc::new(Self { limits, table: Mutex::new(table) }))
     }
@@ -101,19 +100,19 @@ impl Addresses {
     pub fn connect(self: &Arc<Self>, ip: IpAddr, now: Instant) -> Result<AddressGuard, TooMany> {
         let mut table = self.lock();
         let earlier = table.previous.as_ref().map_or(0, |previous| previous.connections(ip));
-        let (generation, key, entry) = table.entry(ip, &self.limits, now)?;
+        let (key, entry) = table.entry(ip, &self.limits, now)?;
         if entry.connections.saturating_add(earlier) >= self.limits.connections {
             return Err(TooMany::Connections);
         }
         entry.connections += 1;
         drop(table);
-        Ok(AddressGuard { addresses: Arc::clone(self), generation, key })
+        Ok(AddressGuard { addresses: Arc::clone(self), key })
     }
 
     /// Takes one of the address' room creations.
     pub fn create_room(&self, ip: IpAddr, now: Instant) -> Result<(), TooMany> {
         let mut table = self.lock();
-        let (_, _, entry) = table.entry(ip, &self.limits, now)?;
+        let (_, entry) = table.entry(ip, &self.limits, now)?;
         let limit = &self.limits.room_creations;
         entry.room_creations.take(limit, 1, now).map_err(TooMany::RoomCreations)
     }
@@ -123,7 +122,7 @@ impl Addresses {
     pub fn tend(&self, now: Instant) {
         let mut table = self.lock();
         if now.since(table.rotated_at) >= SALT_LIFETIME
-            && let Ok(fresh) = Generation::new(table.current.number + 1)
+            && let Ok(fresh) = Generation::new()
         {
             table.previous = Some(std::mem::replace(&mut table.current, fresh));
             table.rotated_at = now;
@@ -151,7 +150,7 @@ impl Addresses {
 impl Drop for AddressGuard {
     fn drop(&mut self) {
         let mut table = self.addresses.lock();
-        if let Some(entry) = table.find(self.generation, self.key) {
+        if let Some(entry) = table.find(self.key) {
             entry.connections = entry.connections.saturating_sub(1);
         }
     }
@@ -164,7 +163,7 @@ impl Table {
         ip: IpAddr,
         limits: &AddressLimits,
         now: Instant,
-    ) -> Result<(u64, Key, &mut Entry), TooMany> {
+    ) -> Result<(Key, &mut Entry), TooMany> {
         let key = self.current.key(ip);
         let known = self.current.entries.contains_key(&key);
         if !known && self.len() >= limits.addresses_max {
@@ -173,13 +172,12 @@ impl Table {
                 return Err(TooMany::Addresses);
             }
         }
-        let generation = self.current.number;
-        Ok((generation, key, self.current.entries.entry(key).or_default()))
+        Ok((key, self.current.entries.entry(key).or_default()))
     }
 
-    fn find(&mut self, generation: u64, key: Key) -> Option<&mut Entry> {
-        let all = std::iter::once(&mut self.current).chain(&mut self.previous);
-        all.filter(|kept| kept.number == generation).find_map(|kept| kept.entries.get_mut(&key))
+    fn find(&mut self, key: Key) -> Option<&mut Entry> {
+        let mut all = std::iter::once(&mut self.current).chain(&mut self.previous);
+        all.find_map(|kept| kept.entries.get_mut(&key))
     }
 
     fn sweep(&mut self, now: Instant) {
@@ -197,11 +195,11 @@ impl Table {
 }
 
 impl Generation {
-    fn new(number: u64) -> Result<Self, getrandom::Error> {
+    fn new() -> Result<Self, getrandom::Error> {
         let mut salt = zeroize::Zeroizing::new([0; 32]);
         getrandom::fill(salt.as_mut_slice())?;
         let salted = Hmac::new_from_slice(salt.as_slice()).expect("a key of any length will do");
-        Ok(Self { number, salted, entries: HashMap::new() })
+        Ok(Self { salted, entries: HashMap::new() })
     }
 
     fn key(&self, ip: IpAddr) -> Key {
