@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admission::addresses::AddressGuard;
 use crate::clock;
@@ -95,10 +95,14 @@ impl Server {
             background.spawn(accept_operations(Arc::clone(&shared), operations));
         }
         background.spawn(sweep(Arc::clone(&shared)));
-        background.spawn(log_totals(Arc::clone(&shared)));
+        if let Some(interval) = shared.app.config.log.aggregate_interval() {
+            background.spawn(log_totals(Arc::clone(&shared), interval));
+        }
         tokio::select! {
             () = stop => {}
             () = shared.app.drain_asked() => {}
+            // They end only by a panic. A relay that does not accept or sweep is better restarted.
+            _ = background.join_next() => error!("a part of the relay failed; stopping"),
         }
         shared.drain().await;
     }
@@ -256,8 +260,7 @@ async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Writes a line with the totals of the time since the line before. It names nobody.
-async fn log_totals(shared: Arc<Shared>) {
-    let Some(interval) = shared.app.config.log.aggregate_interval() else { return };
+async fn log_totals(shared: Arc<Shared>, interval: Duration) {
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.tick().await;

@@ -16,10 +16,11 @@ use hyper::{Request, Version};
 
 use super::problem::Problem;
 use super::{Answer, App};
-use crate::admission::records::Refused;
+use crate::admission::records;
 use crate::admission::replay::Burn;
 use crate::clock;
 use crate::core::close::Close;
+use crate::core::limit::Instant;
 use crate::core::token::{Cap, Claims, TokenError};
 use crate::hub::{Grant, Hub, Reservation};
 use crate::metrics::{Count, Refusal};
@@ -38,10 +39,11 @@ pub(super) fn upgrade(
     check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
     let offer = Offer::of(request.headers());
     let speaks = offer.version;
-    let admitted = if speaks { admit(app, &offer) } else { Err(Close::UnsupportedVersion) };
-    if let Err(close) = &admitted {
-        app.metrics.refused(refusal(*close));
-    }
+    let admitted = if speaks { admit(app, &offer) } else { Err(Close::UnsupportedVersion.into()) };
+    let admitted = admitted.map_err(|Refused { close, why }| {
+        app.metrics.refused(why);
+        close
+    });
     let Ok((answer, _socket)) = fastwebsockets::upgrade::upgrade(&mut *request) else {
         return Err(Problem::bad_request("not a WebSocket handshake"));
     };
@@ -107,51 +109,57 @@ impl<'request> Offer<'request> {
     }
 }
 
+/// Why a handshake ends with a close: what the client is told, and how it is counted.
+struct Refused {
+    close: Close,
+    why: Refusal,
+}
+
+impl From<Close> for Refused {
+    fn from(close: Close) -> Self {
+        let why = match close {
+            Close::RoomClosed => Refusal::RoomClosed,
+            Close::RoomLocked => Refusal::RoomLocked,
+            Close::RoomFull => Refusal::RoomFull,
+            Close::UnsupportedVersion => Refusal::Version,
+            Close::Restart => Refusal::Draining,
+            _ => Refusal::Token,
+        };
+        Self { close, why }
+    }
+}
+
 /// Checks the token, takes a place in its room, and uses the token up.
-fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Close> {
+fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
     let now = clock::now();
     let token = offer.token?;
-    let claims =
-        app.keys.verify(&app.policy, token, clock::unix_now()).map_err(TokenError::close)?;
-    make_room(app, &claims)?;
+    let verified = app.keys.verify(&app.policy, token, clock::unix_now());
+    let claims = verified.map_err(TokenError::close)?;
+    make_room(app, &claims, now)?;
     let grant = Grant { cap: claims.cap, session_s: claims.session };
     let reservation = Hub::reserve(&app.hub, &claims.room, grant, now)?;
     if let Some(replay) = &app.replay {
         replay.burn(claims.kid, claims.jti, now).map_err(|burn| match burn {
-            Burn::Used => Close::TokenUsed,
-            Burn::Full => Close::Overload,
+            Burn::Used => Refused { close: Close::TokenUsed, why: Refusal::TokenUsed },
+            Burn::Full => Refused { close: Close::Overload, why: Refusal::ReplayFull },
         })?;
     }
     Ok(reservation)
 }
 
 /// A token that says so makes its room; an application's backend has no other way.
-fn make_room(app: &App, claims: &Claims) -> Result<(), Close> {
+fn make_room(app: &App, claims: &Claims, now: Instant) -> Result<(), Refused> {
     if !claims.cap.contains(Cap::CREATE) || app.records.view(&claims.room).is_some() {
         return Ok(());
     }
     let options = *app.records.ceilings();
-    match app.records.create(&claims.room, None, options, clock::now()) {
+    match app.records.create(&claims.room, None, options, now) {
         Ok(made) => {
             app.metrics.add(Count::RecordsMade, u64::from(made.new));
             Ok(())
         }
-        Err(Refused::Closed) => Err(Close::RoomClosed),
-        Err(Refused::Full | Refused::Options | Refused::Unknown) => Err(Close::Overload),
-    }
-}
-
-/// How a refusal after the handshake is counted.
-const fn refusal(close: Close) -> Refusal {
-    match close {
-        Close::RoomClosed => Refusal::RoomClosed,
-        Close::RoomLocked => Refusal::RoomLocked,
-        Close::RoomFull => Refusal::RoomFull,
-        Close::TokenUsed => Refusal::TokenUsed,
-        Close::UnsupportedVersion => Refusal::Version,
-        Close::Restart => Refusal::Draining,
-        Close::Overload => Refusal::Capacity,
-        _ => Refusal::Token,
+        Err(records::Refused::Closed) => Err(Close::RoomClosed.into()),
+        Err(_full) => Err(Refused { close: Close::Overload, why: Refusal::Rooms }),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::core::admission::{
     AdmissionKey, OwnerHash, OwnerSecret, RoomOptions, WantedOptions, room_id,
 };
 use crate::core::id::{Jti, MemberId, RoomId};
+use crate::core::limit::Instant;
 use crate::core::token::Cap;
 use crate::metrics::{Count, Refusal};
 
@@ -37,13 +38,13 @@ pub(super) fn create(
     let wanted = asked.options.unwrap_or_default().0.into();
     let options = ceilings.changed(&wanted, ceilings).map_err(|_| BAD_OPTIONS)?;
     let room = room_id(&key, &owner);
-    let new = match app.records.view(&room) {
-        Some(view) => {
-            may_enter(app, &room, &view, false)?;
-            false
-        }
-        None => make(app, &room, owner, options, from)?,
-    };
+    let now = clock::now();
+    match app.records.view(&room) {
+        Some(view) => may_enter(app, &room, &view, false)?,
+        None => may_make(app, from, now)?,
+    }
+    // Also for a room that is there: one that was made without an owner learns its owner here.
+    let new = make(app, &room, owner, options, now)?;
     let token = mint(app, &room, Cap::SEND.with(Cap::RECEIVE))?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let room = Some(room.to_base64url());
@@ -104,28 +105,30 @@ pub(super) fn rule(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// Makes a record, if the address may make another room. Says whether it is new.
+/// Whether there is a place for another room, and the address may make one now.
+fn may_make(app: &App, from: IpAddr, now: Instant) -> Result<(), Problem> {
+    if app.records.is_full() {
+        return Err(at_capacity(app, Refusal::Rooms));
+    }
+    let Some(addresses) = &app.addresses else { return Ok(()) };
+    addresses.create_room(from, now).map_err(|too_many| match too_many {
+        TooMany::RoomCreations(wait) => {
+            app.metrics.refused(Refusal::RoomCreations);
+            let quota = u64::from(app.config.limit.room_creates_per_min);
+            Problem::quota_exceeded("room-creations", quota, MINUTE, wait)
+        }
+        TooMany::Addresses | TooMany::Connections => at_capacity(app, Refusal::Addresses),
+    })
+}
+
+/// Makes a record, or finds it. Says whether it is new.
 fn make(
     app: &App,
     room: &RoomId,
     owner: OwnerHash,
     options: RoomOptions,
-    from: IpAddr,
+    now: Instant,
 ) -> Result<bool, Problem> {
-    let now = clock::now();
-    if app.records.is_full() {
-        return Err(at_capacity(app, Refusal::Rooms));
-    }
-    if let Some(addresses) = &app.addresses {
-        addresses.create_room(from, now).map_err(|too_many| match too_many {
-            TooMany::RoomCreations(wait) => {
-                app.metrics.refused(Refusal::RoomCreations);
-                let quota = u64::from(app.config.limit.room_creates_per_min);
-                Problem::quota_exceeded("room-creations", quota, MINUTE, wait)
-            }
-            TooMany::Addresses | TooMany::Connections => at_capacity(app, Refusal::Addresses),
-        })?;
-    }
     match app.records.create(room, owner, options, now) {
         Ok(made) => {
             app.metrics.add(Count::RecordsMade, u64::from(made.new));

@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub struct Upgraded {
 
 /// Answers requests on a connection of the public listener until it ends or is upgraded.
 pub async fn serve_public(app: &Arc<App>, stream: TcpStream, caller: Caller) -> Option<Upgraded> {
+    let once = caller.no_place.is_some();
     let shared = Arc::new((caller, Mutex::new(None)));
     let service = {
         let (app, shared) = (Arc::clone(app), Arc::clone(&shared));
@@ -63,7 +65,7 @@ pub async fn serve_public(app: &Arc<App>, stream: TcpStream, caller: Caller) -> 
             }
         }
     };
-    let (stream, early) = serve(app, stream, service).await?;
+    let (stream, early) = serve(app, stream, once, service).await?;
     let admitted = shared.1.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Admitted { reservation, address } = admitted?;
     Some(Upgraded { stream, early, admitted: reservation, address })
@@ -78,28 +80,31 @@ pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
             async move { ops::answer_to(&app, request).await }
         }
     };
-    serve(app, stream, service).await;
+    serve(app, stream, false, service).await;
 }
 
-/// Runs the HTTP half of a connection. Returns the socket and what was read beyond the last
-/// request, unless the connection broke.
+/// Runs the HTTP half of a connection, for one request only if `once`. Returns the socket and what
+/// was read beyond the last request, unless the connection broke.
 async fn serve<F>(
     app: &Arc<App>,
     stream: TcpStream,
+    once: bool,
     answer_to: impl Fn(Request<Incoming>) -> F + Unpin,
 ) -> Option<(TcpStream, Bytes)>
 where
     F: Future<Output = Answer> + Send,
 {
+    let asked = AtomicBool::new(false);
     // Boxed, because a graceful end needs a service whose futures can be moved.
     let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
         let answer = answer_to(request);
         Box::pin(async move { Ok::<_, Infallible>(answer.await) })
     });
     // A connection that comes during the drain is answered once; telling it to end before its first
     // request would close it without an answer.
-    let once = app.is_draining();
-    let builder = builder(&app.config, !once);
+    let late = app.is_draining();
+    let builder = builder(&app.config, !once && !late);
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut last_request = pin!(async {
         tokio::select! {
@@ -107,7 +112,7 @@ where
             () = tokio::time::sleep(LAST_REQUEST_AFTER) => {}
         }
     });
-    let mut told = once;
+    let mut told = late;
     let running = std::future::poll_fn(|cx| {
         if !told && last_request.as_mut().poll(cx).is_ready() {
             told = true;
@@ -121,7 +126,9 @@ where
             Some((io.into_inner(), read_buf))
         }
         Ok(Err(error)) => {
-            if error.is_parse() || error.is_timeout() {
+            // Between two requests running out of time is how a connection ends.
+            let silent = error.is_timeout() && !asked.load(Ordering::Relaxed);
+            if error.is_parse() || silent {
                 app.metrics.refused(Refusal::Request);
             }
             None

@@ -283,6 +283,7 @@ async fn when_no_more_used_tokens_can_be_remembered_nobody_gets_in() {
     let token = relay.token(&room).await;
     let (code, reason) = relay.refused_with(&token).await;
     assert_eq!(code, 1013, "{reason}");
+    assert_eq!(relay.totals().refused(Refusal::ReplayFull), 1);
     let sent = first.id();
     first.send(Member::ECHO, 0, b"alone").await;
     let heard = first.data().await;
@@ -303,6 +304,20 @@ async fn a_token_that_may_create_makes_its_room() {
     assert_eq!(member.welcome["cap"], "src");
     relay.join_with(&relay.mint(&room, "sr")).await;
     assert_eq!(relay.count(Count::RecordsMade), 1);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_that_a_token_made_learns_its_owner_from_the_certificate() {
+    let relay = TestRelay::start(|_| ()).await;
+    let room = TestRoom::new();
+    let _member = relay.join_with(&relay.mint(&room.id, "src")).await;
+    relay.post("/v1/tokens", &room.ask()).await.assert_problem(403, "admission-failed");
+    relay.post("/v1/owner", &room.rule("lock")).await.assert_problem(403, "admission-failed");
+    let found = relay.post("/v1/rooms", &room.creation(serde_json::Value::Null)).await;
+    assert_eq!(found.status, 200);
+    assert_eq!(relay.post("/v1/tokens", &room.ask()).await.status, 200);
+    assert_eq!(relay.post("/v1/owner", &room.rule("lock")).await.status, 204);
     relay.stop().await;
 }
 

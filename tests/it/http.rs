@@ -245,6 +245,18 @@ async fn heads_have_limits_of_size_number_and_time() {
 }
 
 #[tokio::test]
+async fn a_connection_that_waits_between_requests_ends_without_a_fuss() {
+    let relay = TestRelay::start(|config| config.http.header_timeout_ms = 200).await;
+    let mut talk = relay.talk().await;
+    talk.say("GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(talk.answer().await.status, 200);
+    assert_eq!(talk.ended().await, b"");
+    relay.until("the end of the connection", |now| now.connections == 0).await;
+    assert_eq!(relay.totals().refused(Refusal::Request), 0);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_have_limits_of_type_size_and_time() {
     let relay = TestRelay::start(|config| config.http.body_timeout_ms = 200).await;
     let long = format!("{{\"key\":\"{}\"}}", "x".repeat(2048));
