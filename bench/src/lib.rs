@@ -6,10 +6,12 @@
 //! * [`load`]: the load itself, and the check of every delivery;
 //! * [`peers`] and [`process`]: starting servers, and what they cost;
 //! * [`workload`]: W1 to W7 and the growth series;
-//! * [`report`] and [`plot`]: tables and drawings.
+//! * [`report`]: what was found, in a file;
+//! * [`pages`] and [`plot`]: BENCHMARKS.md and its drawings.
 
 pub mod dialect;
 pub mod load;
+pub mod pages;
 pub mod peers;
 pub mod plot;
 pub mod process;

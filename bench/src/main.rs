@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use lethewire_bench::pages;
 use lethewire_bench::peers::{Peer, Places};
 use lethewire_bench::report::{self, Run, Session};
 use lethewire_bench::workload::{self, Size, Workload};
@@ -69,7 +70,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.what {
         What::Run(arguments) => run(&arguments),
-        What::Report { results, root } => report::write(&results, &root).map(|()| true),
+        What::Report { results, root } => {
+            report::read(&results).and_then(|runs| pages::write(&runs, &root)).map(|()| true)
+        }
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -92,7 +95,8 @@ fn run(arguments: &RunArguments) -> Result<bool, Fault> {
     };
     let threads = process::pin(&arguments.generator_cores)?;
     let mut all_right = true;
-    let session = Session::now(&arguments.cores, &arguments.generator_cores);
+    let versions = arguments.peers.iter().map(|peer| (*peer, peer.version(&places))).collect();
+    let session = Session::now(&arguments.cores, &arguments.generator_cores, versions);
     for workload in chosen(arguments)? {
         for number in 0..arguments.runs {
             for peer in &arguments.peers {

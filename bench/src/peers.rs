@@ -12,7 +12,7 @@ use crate::dialect::lethewire::Lethewire;
 use crate::dialect::nchan::Nchan;
 use crate::dialect::plain::Plain;
 use crate::load::{self, Moment, Outcome, Plan, churn};
-use crate::process::{Server, free_port};
+use crate::process::{Server, free_port, said_by};
 
 /// A server that is measured.
 #[derive(
@@ -80,9 +80,32 @@ impl Peer {
         }
     }
 
-    /// Whether more than one core is any use to it.
-    pub const fn scales(self) -> bool {
-        matches!(self, Self::Lethewire | Self::Nchan)
+    /// What it says of its version.
+    pub fn version(self, places: &Places) -> String {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let module = |name: &str| {
+            let file = places.tools.join("node_modules").join(name).join("package.json");
+            let file = std::fs::read_to_string(file).unwrap_or_default();
+            let package: serde_json::Value = serde_json::from_str(&file).unwrap_or_default();
+            package["version"].as_str().unwrap_or_default().to_owned()
+        };
+        match self {
+            Self::Lethewire => said_by(&text(places.programs.join("lethewire")), &["--version"]),
+            Self::Epoll => "bench/src/bin/epoll.rs".into(),
+            Self::Uws => {
+                let listed = said_by(
+                    &text(places.tools.join("py/bin/python")),
+                    &["-c", "from importlib.metadata import version; print(version('socketify'))"],
+                );
+                format!("in socketify {listed}, on libuv")
+            }
+            Self::Bun => module("bun"),
+            Self::Ws => format!("{} on Node {}", module("ws"), said_by("node", &["--version"])),
+            Self::Nchan => {
+                let nchan = ["-f", "${Version}", "-W", "libnginx-mod-nchan"];
+                format!("{} in {}", said_by("dpkg-query", &nchan), said_by("nginx", &["-v"]))
+            }
+        }
     }
 
     /// Starts it on these cores. `has_slow` says that some members will not read.

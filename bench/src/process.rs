@@ -155,3 +155,10 @@ pub fn pin(cores: &str) -> Result<u32, Fault> {
     rustix::thread::sched_setaffinity(None, &set)?;
     Ok(count)
 }
+
+/// What a program prints, on one line; nothing if it cannot be run.
+pub fn said_by(program: &str, arguments: &[&str]) -> String {
+    let said = Command::new(program).args(arguments).output();
+    let text = said.map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+}

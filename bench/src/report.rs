@@ -1,14 +1,16 @@
-//! What was found, in a file of one JSON object per run, and BENCHMARKS.md made from it.
+//! What was found: one run, and a file of runs with a JSON object per line. What is made of it is
+//! [`crate::pages`]'s.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
 use crate::peers::Peer;
+use crate::process::said_by;
 use crate::workload::{Found, Kind, Workload};
 
 /// When and where runs were made.
@@ -22,6 +24,8 @@ pub struct Session {
     pub kernel: String,
     /// The project's commit.
     pub commit: String,
+    /// What each server says of its version.
+    pub versions: BTreeMap<Peer, String>,
     /// Cores of the server.
     pub cores: String,
     /// Cores of the generator.
@@ -45,7 +49,7 @@ pub struct Run {
 
 impl Session {
     /// Here and now.
-    pub fn now(cores: &str, generator_cores: &str) -> Self {
+    pub fn now(cores: &str, generator_cores: &str, versions: BTreeMap<Peer, String>) -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
         let model = model.map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
@@ -55,15 +59,11 @@ impl Session {
             machine: format!("{count} cores of {model}"),
             kernel: said_by("uname", &["-r"]),
             commit: said_by("git", &["rev-parse", "--short", "HEAD"]),
+            versions,
             cores: cores.into(),
             generator_cores: generator_cores.into(),
         }
     }
-}
-
-fn said_by(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    output.map_or_else(|_| String::new(), |said| String::from_utf8_lossy(&said.stdout).trim().into())
 }
 
 impl Run {
@@ -107,11 +107,12 @@ impl Run {
     }
 }
 
-/// Writes BENCHMARKS.md and its drawings.
+/// Reads a file of runs.
 ///
 /// # Errors
 ///
-/// A file's, or results that cannot be read.
-pub fn write(_results: &Path, _root: &Path) -> Result<(), Fault> {
-    Ok(())
+/// The file's, or a line that is no run.
+pub fn read(file: &Path) -> Result<Vec<Run>, Fault> {
+    let text = fs::read_to_string(file)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
