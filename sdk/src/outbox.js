@@ -296,11 +296,8 @@ export class Outbox {
     return ref;
   }
 
-  /** Far fewer are pending than there are references. */
   #nextRef() {
-    do {
-      this.#ref = this.#ref >= REF_MAX ? 1 : this.#ref + 1;
-    } while (this.#pending.has(this.#ref));
+    this.#ref = refAfter(this.#ref, this.#pending);
     return this.#ref;
   }
 
@@ -338,4 +335,18 @@ export class Outbox {
   #tellDrained() {
     for (const tell of this.#drained.splice(0)) tell();
   }
+}
+
+/**
+ * The next reference that is free: 1 to 65535, and around. Far fewer are pending than there are.
+ *
+ * @param {number} ref The last one.
+ * @param {{ has(ref: number): boolean }} pending
+ * @returns {number}
+ */
+export function refAfter(ref, pending) {
+  let next = ref;
+  do next = next >= REF_MAX ? 1 : next + 1;
+  while (pending.has(next));
+  return next;
 }

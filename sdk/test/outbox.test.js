@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KIND, parseHead } from '../src/frame.js';
 import { contentOf } from '../src/message.js';
-import { OUTBOX, Outbox } from '../src/outbox.js';
+import { OUTBOX, Outbox, refAfter } from '../src/outbox.js';
 import { brief, Mesh } from './support/mesh.js';
 
 /** @typedef {import('../src/wire.js').Limits} Limits */
@@ -154,6 +154,32 @@ test('nothing is said twice: after a break the same words have new keys', async 
   assert.notEqual(streams[0], streams[1]);
   assert.equal(streams[1], streams[2]);
   outbox.close();
+});
+
+test('what is sealed but not sent when the connection goes is sealed anew for the next one', async () => {
+  const limits = { ...LIMITS, messages: /** @type {[number, number]} */ ([5, 3600]) };
+  const { mesh, alice, outbox, line } = await attached(undefined, limits);
+  for (let n = 0; n < 3; n += 1) await say(outbox);
+  // The relay's limit holds the next one back, after it was sealed.
+  const seal = alice.seal.bind(alice);
+  const sealed = new Promise((resolve) => {
+    alice.seal = (...args) => seal(...args).finally(() => setImmediate(resolve));
+  });
+  const waiting = say(outbox);
+  await sealed;
+  outbox.detach();
+  const next = new Line();
+  outbox.attach(await mesh.enter(), next, LIMITS, () => {});
+  await waiting;
+  assert.equal(line.frames.length, 4);
+  assert.deepEqual(next.kinds(), [KIND.hello, KIND.app]);
+  outbox.close();
+});
+
+test('a reference that is still waited for is not used again', () => {
+  assert.equal(refAfter(0, new Set()), 1);
+  assert.equal(refAfter(65_535, new Set()), 1);
+  assert.equal(refAfter(65_534, new Set([65_535, 1, 2])), 3);
 });
 
 test('the end tells everybody who waits', async () => {

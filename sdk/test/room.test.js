@@ -110,6 +110,35 @@ test('everybody sees the same words, and others when somebody comes or goes', as
   await assert.rejects(carol.verification(), { code: 'not_open' });
 });
 
+test('a room of sixteen who come at the same time: everybody knows and hears everybody', async (t) => {
+  const relay = await Relay.start(t);
+  const first = await relay.create();
+  await first.ready;
+  const others = await Promise.all(Array.from({ length: 15 }, () => relay.join(first.link)));
+  const rooms = [first, ...others];
+  const ears = rooms.map((room) => new Ear(room));
+  await Promise.all(
+    rooms.map(async (room, at) => {
+      const isMet = () =>
+        [...room.members.values()].filter(({ verified }) => verified).length === 15;
+      while (!isMet()) await ears[at]?.next('verified');
+    }),
+  );
+  const words = await Promise.all(rooms.map((room) => room.verification()));
+  for (const other of words) assert.deepEqual(other, words[0]);
+  await Promise.all(rooms.map((room, at) => room.send(at, { ack: true, echo: true })));
+  const orders = await Promise.all(
+    ears.map(async (ear) => {
+      const heard = [];
+      for (let n = 0; n < 16; n += 1) heard.push((await ear.next('message')).data);
+      return heard;
+    }),
+  );
+  // The same order for all, with the own words in their place.
+  for (const order of orders) assert.deepEqual(order, orders[0]);
+  for (const ear of ears) assert.deepEqual(ear.all('error'), []);
+});
+
 test('members come and go, and everybody knows who is there', async (t) => {
   const relay = await Relay.start(t);
   const { alice, bob, a, b } = await relay.pair();
