@@ -40,8 +40,9 @@ test('the link is copied, and the button says so', async () => {
 test('where the system can share, the link is handed to it', async () => {
   const ann = await guest('chromium');
   await ann.context.addInitScript(() => {
-    navigator.share = async (what) => {
+    navigator.share = (what) => {
       globalThis.shared = what;
+      return Promise.resolve();
     };
   });
   const link = await makeRoom(ann, stage.relay.url);

@@ -83,7 +83,6 @@ class Guest {
         wanted,
       );
     } catch (error) {
-      // biome-ignore lint/performance/useDomNodeTextContent: what is hidden is not seen
       const screen = await this.evaluate(() => document.body.innerText);
       throw new Error(
         `${this.constructor.name} does not see ${selector} with ${pattern}; the page says:\n${screen}\n${this.faults.join('\n')}`,
