@@ -60,11 +60,6 @@ export class Relay {
     await exit;
   }
 
-  /** Lets it stand still, sockets open. */
-  freeze() {
-    this.#process.kill('SIGSTOP');
-  }
-
   /** @param {Parameters<typeof createRoom>[0]['options']} [options] */
   async create(options) {
     const room = await createRoom({ relay: this.url, WebSocket, ...(options && { options }) });
@@ -146,14 +141,15 @@ export class Ear {
   heard = [];
   /** What waits is looked for from here on. @type {Map<string, number>} */
   #from = new Map();
-  #wake = () => {};
+  /** @type {(() => void)[]} */
+  #waiting = [];
 
   /** @param {Room} room */
   constructor(room) {
     for (const type of TYPES) {
       room.addEventListener(type, ({ detail }) => {
         this.heard.push({ type, detail });
-        this.#wake();
+        for (const wake of this.#waiting.splice(0)) wake();
       });
     }
   }
@@ -174,11 +170,7 @@ export class Ear {
         if (event?.type === type && fits(event.detail)) return event.detail;
       }
       await new Promise((resolve) => {
-        const before = this.#wake;
-        this.#wake = () => {
-          before();
-          resolve(undefined);
-        };
+        this.#waiting.push(() => resolve(undefined));
       });
     }
   }
