@@ -50,7 +50,7 @@ impl Room {
             epoch: Epoch::from_bytes(random::bytes()),
             batch_bytes,
             log: Mutex::default(),
-            flusher: Turnstile::new(Audience::default()),
+            flusher: Turnstile::default(),
             _gauge: metrics.room_opened(),
             metrics,
         }

@@ -17,6 +17,7 @@ use std::sync::{
 use std::sync::{PoisonError, TryLockError};
 
 /// Work that one thread at a time does, with a state `T` that only it sees.
+#[derive(Default)]
 pub(super) struct Turnstile<T> {
     inside: Mutex<T>,
     /// Somebody came while another one was inside.
@@ -24,19 +25,17 @@ pub(super) struct Turnstile<T> {
 }
 
 impl<T> Turnstile<T> {
-    pub(super) fn new(state: T) -> Self {
-        Self { inside: Mutex::new(state), missed: AtomicBool::new(false) }
-    }
-
     /// Does the work, or leaves it to whoever is inside. The caller's share is out before the call.
     pub(super) fn pass(&self, mut work: impl FnMut(&mut T)) {
         loop {
             // Set before the lock is tried: either it is got, or its holder sees this afterwards.
-            self.missed.store(true, Ordering::SeqCst);
+            // Both sides exchange the flag, so that whichever comes second has seen what the other
+            // one did before; a plain load or store could pass the lock on a weakly ordered machine.
+            self.missed.swap(true, Ordering::AcqRel);
             let Some(mut inside) = self.try_enter() else { return };
             self.work(&mut inside, &mut work);
             drop(inside);
-            if !self.missed.load(Ordering::SeqCst) {
+            if !self.missed.swap(false, Ordering::AcqRel) {
                 return;
             }
         }
@@ -66,12 +65,12 @@ impl<T> Turnstile<T> {
 
     fn work(&self, inside: &mut T, work: &mut impl FnMut(&mut T)) {
         // Whoever sets it from now on had its share out before, so the work below finds it.
-        self.missed.store(false, Ordering::SeqCst);
+        self.missed.swap(false, Ordering::AcqRel);
         work(inside);
     }
 
     fn catch_up(&self, work: impl FnMut(&mut T)) {
-        if self.missed.load(Ordering::SeqCst) {
+        if self.missed.swap(false, Ordering::AcqRel) {
             self.pass(work);
         }
     }
@@ -89,46 +88,66 @@ impl<T> Turnstile<T> {
 mod tests {
     use super::*;
     use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
     use loom::thread;
+
+    /// What is out, and how many are inside.
+    #[derive(Default)]
+    struct Shared {
+        turnstile: Turnstile<usize>,
+        out: AtomicUsize,
+        inside: AtomicUsize,
+    }
+
+    impl Shared {
+        /// Puts one share out and goes through.
+        fn visit(&self, way: usize) {
+            self.out.fetch_add(1, Ordering::SeqCst);
+            match way {
+                0 => self.turnstile.pass(|taken| self.take(taken)),
+                1 => self.turnstile.pass_surely(|taken| self.take(taken)),
+                _ => {
+                    let take = |taken: &mut usize| self.take(taken);
+                    if self.turnstile.try_instead(take, take).is_none() {
+                        self.turnstile.pass(take);
+                    }
+                }
+            }
+        }
+
+        /// Takes what is out, and is inside for some time before and after.
+        fn take(&self, taken: &mut usize) {
+            assert_eq!(self.inside.fetch_add(1, Ordering::SeqCst), 0, "two are inside");
+            *taken += self.out.swap(0, Ordering::SeqCst);
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 
     /// What three threads put out is all taken when the last of them is done, whichever way each
     /// went through, and only one is inside at any moment.
-    #[test]
-    fn loom_nothing_is_left_lying() {
+    fn nothing_is_left_lying(ways: [usize; 3]) {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(|| {
-            let shared = Arc::new((Turnstile::new(0), Mutex::new(0)));
-            let visit = |way: usize, shared: &(Turnstile<i32>, Mutex<i32>)| {
-                let (turnstile, out) = shared;
-                let take = |taken: &mut i32| {
-                    *taken += std::mem::take(&mut *out.lock().expect("no model panics with it"));
-                };
-                *out.lock().expect("no model panics with it") += 1;
-                match way {
-                    0 => turnstile.pass(take),
-                    1 => turnstile.pass_surely(take),
-                    _ => {
-                        if turnstile.try_instead(take, take).is_none() {
-                            turnstile.pass(take);
-                        }
-                    }
-                }
-            };
-            let others: Vec<_> = [0, 2]
-                .into_iter()
-                .map(|way| {
-                    let shared = Arc::clone(&shared);
-                    thread::spawn(move || visit(way, &shared))
-                })
-                .collect();
-            visit(1, &shared);
+        builder.preemption_bound = Some(2);
+        builder.check(move || {
+            let shared = Arc::new(Shared::default());
+            let [own, others @ ..] = ways;
+            let others = others.map(|way| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.visit(way))
+            });
+            shared.visit(own);
             for other in others {
                 other.join().expect("no panic");
             }
-            let (turnstile, out) = &*shared;
-            assert_eq!(*out.lock().expect("unlocked"), 0, "left lying");
-            turnstile.pass_surely(|taken| assert_eq!(*taken, 3));
+            assert_eq!(shared.out.load(Ordering::SeqCst), 0, "left lying");
+            shared.turnstile.pass_surely(|taken| assert_eq!(*taken, 3));
         });
+    }
+
+    #[test]
+    fn loom_nothing_is_left_lying() {
+        for ways in [[0, 2, 0], [1, 0, 2]] {
+            nothing_is_left_lying(ways);
+        }
     }
 }
