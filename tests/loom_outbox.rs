@@ -88,7 +88,7 @@ fn bounded(model: impl Fn() + Sync + Send + 'static) {
 /// Two senders and a closer against the member's task: no wake-up is lost (or the model would
 /// deadlock), no frame is cut or doubled, and the close frame comes last.
 #[test]
-fn accepted_frames_arrive_whole_and_then_the_end() {
+fn loom_accepted_frames_arrive_whole_and_then_the_end() {
     bounded(|| {
         let outbox = Arc::new(Outbox::new(Pipe::with_room(3), BOUNDS));
         let task = {
@@ -119,7 +119,7 @@ fn accepted_frames_arrive_whole_and_then_the_end() {
 
 /// A slow consumer is closed by whoever sends, while its task drains.
 #[test]
-fn a_slow_consumer_ends_whoever_is_ahead() {
+fn loom_a_slow_consumer_ends_whoever_is_ahead() {
     bounded(|| {
         let bounds = Bounds { bytes: 4, frames: 2 };
         let outbox = Arc::new(Outbox::new(Pipe::with_room(1), bounds));
