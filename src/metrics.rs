@@ -226,16 +226,23 @@ macro_rules! closed_enum {
 closed_enum!(
     /// A counter without labels.
     Count {
-        MessagesAccepted: ("messages_accepted", None) => "Messages that members sent and a room took in.",
-        PayloadBytesAccepted: ("payload_accepted", Some(Unit::Bytes)) => "Payload of the accepted messages.",
-        DirectsAccepted: ("directs_accepted", None) => "Accepted messages that were for one member.",
-        MessagesDelivered: ("messages_delivered", None) => "Copies of messages handed to members' sockets or backlogs.",
+        MessagesAccepted: ("messages_accepted", None) =>
+            "Messages that members sent and a room took in.",
+        PayloadBytesAccepted: ("payload_accepted", Some(Unit::Bytes)) =>
+            "Payload of the accepted messages.",
+        DirectsAccepted: ("directs_accepted", None) =>
+            "Accepted messages that were for one member.",
+        MessagesDelivered: ("messages_delivered", None) =>
+            "Copies of messages handed to members' sockets or backlogs.",
         BytesWritten: ("socket_written", Some(Unit::Bytes)) => "Bytes that members' sockets took.",
         Writes: ("socket_writes", None) => "System calls that wrote to members' sockets.",
         Flushes: ("room_flushes", None) => "Batches of rooms that were sent out.",
-        BacklogBytesQueued: ("backlog_queued", Some(Unit::Bytes)) => "Bytes that a socket did not take at once.",
-        DroppedVolatile: ("volatile_dropped", None) => "Volatile frames that gave way in a full backlog.",
-        DroppedOnClose: ("frames_dropped_on_close", None) => "Frames still queued when their connection ended.",
+        BacklogBytesQueued: ("backlog_queued", Some(Unit::Bytes)) =>
+            "Bytes that a socket did not take at once.",
+        DroppedVolatile: ("volatile_dropped", None) =>
+            "Volatile frames that gave way in a full backlog.",
+        DroppedOnClose: ("frames_dropped_on_close", None) =>
+            "Frames still queued when their connection ended.",
         FramesRefused: ("frames_refused", None) => "Frames over a limit, refused with an error.",
         PingsSent: ("pings_sent", None) => "Heartbeat pings to members.",
         PongsReceived: ("pongs_received", None) => "Answers to heartbeat pings.",
@@ -248,8 +255,10 @@ closed_enum!(
         RecordsExpired: ("records_expired", None) => "Room records whose time was over.",
         TokensMinted: ("tokens_minted", None) => "Join tokens handed out.",
         Upgrades: ("upgrades", None) => "WebSocket handshakes answered with 101.",
-        ConnectionsAccepted: ("connections_accepted", None) => "Sockets accepted on the public listener.",
-        AcceptErrors: ("accept_errors", None) => "Failed attempts to accept a socket, such as no free descriptors.",
+        ConnectionsAccepted: ("connections_accepted", None) =>
+            "Sockets accepted on the public listener.",
+        AcceptErrors: ("accept_errors", None) =>
+            "Failed attempts to accept a socket, such as no free descriptors.",
         Panics: ("panics", None) => "Connections that ended because of a bug.",
     }
 );
@@ -258,7 +267,8 @@ closed_enum!(
     /// Why somebody was not let in before there was a member; the label `reason`.
     Refusal {
         Capacity: ("capacity", None) => "The relay has as many connections as it takes.",
-        AddressConnections: ("address_connections", None) => "The address has as many connections as it may.",
+        AddressConnections: ("address_connections", None) =>
+            "The address has as many connections as it may.",
         Addresses: ("addresses", None) => "More addresses than the relay keeps track of.",
         Forwarded: ("forwarded", None) => "Fewer forwarded-for entries than trusted proxies.",
         Origin: ("origin", None) => "The page's origin is not listed.",

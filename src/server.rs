@@ -23,8 +23,10 @@ use crate::admission::addresses::AddressGuard;
 use crate::clock;
 use crate::config::{Config, Loaded};
 use crate::conn;
+use crate::core::close::Close;
 use crate::http::{App, Caller, Upgraded, serve_operations, serve_public};
-use crate::metrics::{Aggregate, Count, Level, Metrics, Refusal};
+use crate::hub::Hub;
+use crate::metrics::{Aggregate, ConnectionGauge, Count, Level, Metrics, Refusal};
 
 /// A relay that has its sockets and does not serve yet.
 pub struct Server {
@@ -164,7 +166,8 @@ async fn accept_operations(shared: Arc<Shared>, listener: TcpListener) {
 /// A connection's place; giving it up makes room for another one.
 struct Place {
     _permit: OwnedSemaphorePermit,
-    _address: Option<AddressGuard>,
+    address: Option<AddressGuard>,
+    _gauge: ConnectionGauge,
 }
 
 impl Shared {
@@ -174,10 +177,10 @@ impl Shared {
             Err(_) => Refusal::Capacity,
             // Behind proxies all connections come from them: the handshake counts by address.
             Ok(permit) if self.app.config.server.trust_proxy > 0 => {
-                return Some((Place { _permit: permit, _address: None }, None));
+                return Some((self.counted(permit, None), None));
             }
             Ok(permit) => match self.app.connect(peer.ip()) {
-                Ok(address) => return Some((Place { _permit: permit, _address: address }, None)),
+                Ok(address) => return Some((self.counted(permit, address), None)),
                 Err(refusal) => refusal,
             },
         };
@@ -185,21 +188,43 @@ impl Shared {
             self.app.metrics.refused(refusal);
             return None;
         };
-        Some((Place { _permit: permit, _address: None }, Some(refusal)))
+        Some((self.counted(permit, None), Some(refusal)))
+    }
+
+    fn counted(&self, permit: OwnedSemaphorePermit, address: Option<AddressGuard>) -> Place {
+        Place { _permit: permit, address, _gauge: self.app.metrics.connection_opened() }
     }
 }
 
 /// One connection from its first byte to its last, in one task.
-async fn connection(app: Arc<App>, stream: TcpStream, caller: Caller, place: Place) {
-    let _panics = CountsPanics(&app.metrics);
-    let gauge = app.metrics.connection_opened();
-    // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers.
-    let upgraded = Box::pin(serve_public(&app, stream, caller)).await;
-    if let Some(Upgraded { stream, early, admitted, address }) = upgraded {
-        conn::run(stream, early, admitted, &app.hub).await;
-        drop(address);
+fn connection(
+    app: Arc<App>,
+    stream: TcpStream,
+    caller: Caller,
+    mut place: Place,
+) -> impl Future<Output = ()> + Send {
+    // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers. And
+    // made out here, so that the task has no place for what goes in.
+    let http = Box::pin(serve_public(Arc::clone(&app), stream, caller));
+    async move {
+        let _panics = CountsPanics(&app.metrics);
+        let Some(upgraded) = http.await else { return };
+        proceed(upgraded, &mut place, &app.hub).await;
     }
-    drop((gauge, place));
+}
+
+/// The connection after its upgrade. A plain function, because a task keeps a place for every value
+/// that it takes apart.
+fn proceed<'a>(
+    upgraded: Upgraded,
+    place: &mut Place,
+    hub: &'a Arc<Hub>,
+) -> impl Future<Output = Close> + Send + use<'a> {
+    let Upgraded { stream, early, admitted, address } = upgraded;
+    if address.is_some() {
+        place.address = address;
+    }
+    conn::run(stream, early, admitted, hub)
 }
 
 /// Counts a task that ends by a panic. The panic itself ends that one connection only.
@@ -314,3 +339,34 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Ten steps a second spread a drain's rate evenly.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::Kid;
+    use crate::core::secret::SecretBytes;
+    use crate::core::token::{Keys, SigningKey};
+
+    /// Ten thousand idle members are ten thousand of these.
+    #[tokio::test]
+    async fn a_connection_is_a_small_task() {
+        let mut config = Config::default();
+        config.server.port = 0;
+        config.server.ops_listen = None;
+        let kid = Kid::new("k1").unwrap();
+        let secret = SecretBytes::new(vec![7; 32]);
+        let key = SigningKey { kid, issuer: "lethewire".to_owned(), secret };
+        let keys = Keys::new(vec![key]).unwrap();
+        let server = Server::bind(Loaded { config, keys, notes: Vec::new() }).unwrap();
+        let _client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = accept(&server.metrics(), &server.listener).await;
+        let (place, no_place) = server.shared.place(peer).unwrap();
+        let caller = Caller { peer: peer.ip(), no_place };
+        let task = connection(Arc::clone(&server.shared.app), stream, caller, place);
+        let size = size_of_val(&task);
+        assert!(size <= TASK_BYTES_MAX, "{size}");
+    }
+
+    /// Of these, nine tenths are the state of reading.
+    const TASK_BYTES_MAX: usize = 896;
+}

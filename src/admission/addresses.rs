@@ -3,8 +3,8 @@
 //! An address is kept as a keyed hash of its prefix (IPv4 whole, IPv6 /64) under a random salt that
 //! lives in memory only and is replaced every 24 hours. The generation before stays for another 24
 //! hours, so that connections older than a salt still count; after that they are forgotten, not
-//! moved. Whoever can read this process' memory can try all IPv4 addresses: the hash keeps addresses
-//! out of tables and dumps of tables, no more. Connections are guards: what came in goes out.
+//! moved. Whoever can read this process' memory can try all IPv4 addresses: the hash keeps them out
+//! of tables and dumps of tables, no more. Connections are guards: what came in goes out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -118,7 +118,7 @@ impl Addresses {
     }
 
     /// Replaces the salt when it is old and drops addresses that have nothing left to limit.
-    /// Meant to be called about once a second; keeps the old salt if the kernel has no random bytes.
+    /// Meant to be called about once a second; keeps the old salt if there are no random bytes.
     pub fn tend(&self, now: Instant) {
         let mut table = self.lock();
         if now.since(table.rotated_at) >= SALT_LIFETIME

@@ -4,8 +4,8 @@
 //! or when the room has been empty for its idle time; then the relay has forgotten it and a member
 //! may restore it. A room that was closed stays as a tombstone until its time to live would have
 //! ended, so that a restore cannot undo the closing; a locked room does not idle out, because
-//! forgetting it would unlock it. The queue of endings holds exactly one entry per record, always at
-//! the record's true end, so nothing is searched and nothing ends late.
+//! forgetting it would unlock it. The queue of endings holds exactly one entry per record, always
+//! at the record's true end, so nothing is searched and nothing ends late.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::{self, HashMap};
@@ -511,8 +511,9 @@ mod tests {
                         prop_assert_eq!(create(&records, n, at(now)), expected);
                         if expected == Ok(Made { new: true }) {
                             let (locked, closed, empty_since) = (false, false, Some(now));
+                            let (ttl, idle) = (1000, 100);
                             let paper =
-                                Paper { made: now, ttl: 1000, idle: 100, empty_since, locked, closed };
+                                Paper { made: now, ttl, idle, empty_since, locked, closed };
                             model.insert(n, paper);
                         }
                     }

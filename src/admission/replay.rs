@@ -2,8 +2,8 @@
 //!
 //! Names of tokens are kept in two generations. A generation is as long as a token can be accepted,
 //! so when one is dropped, whatever it holds has expired by itself; nothing needs a timer or a time
-//! per entry. The number of names is bounded, and a full list refuses instead of forgetting. Time is
-//! monotonic: tokens that a jump of the day's clock makes young again are beyond this list.
+//! per entry. The number of names is bounded, and a full list refuses instead of forgetting. Time
+//! is monotonic: tokens that a jump of the day's clock makes young again are beyond this list.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

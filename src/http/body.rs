@@ -1,8 +1,8 @@
 //! Reading a request's JSON body: its type, its size, its time, and its shape.
 //!
-//! Bodies carry keys, so they are read into one buffer that is wiped, and parsed in place: texts are
-//! borrowed from it, and one that would need a copy (an escape in it) is refused, as nothing that is
-//! base64url needs escapes.
+//! Bodies carry keys, so they are read into one buffer that is wiped, and parsed in place: texts
+//! are borrowed from it, and one that would need a copy (an escape in it) is refused, as nothing
+//! that is base64url needs escapes.
 
 use std::fmt;
 use std::marker::PhantomData;

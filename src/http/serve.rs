@@ -48,11 +48,11 @@ pub struct Upgraded {
 }
 
 /// Answers requests on a connection of the public listener until it ends or is upgraded.
-pub async fn serve_public(app: &Arc<App>, stream: TcpStream, caller: Caller) -> Option<Upgraded> {
+pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> Option<Upgraded> {
     let once = caller.no_place.is_some();
     let shared = Arc::new((caller, Mutex::new(None)));
     let service = {
-        let (app, shared) = (Arc::clone(app), Arc::clone(&shared));
+        let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
         move |request| {
             let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
             async move {
@@ -65,7 +65,7 @@ pub async fn serve_public(app: &Arc<App>, stream: TcpStream, caller: Caller) -> 
             }
         }
     };
-    let (stream, early) = serve(app, stream, once, service).await?;
+    let (stream, early) = serve(&app, stream, once, service).await?;
     let admitted = shared.1.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Admitted { reservation, address } = admitted?;
     Some(Upgraded { stream, early, admitted: reservation, address })

@@ -55,7 +55,8 @@ async fn the_answer_is_that_of_rfc_6455_and_never_shows_the_token() {
 #[tokio::test]
 async fn a_malformed_handshake_is_refused_in_plain_http() {
     let relay = TestRelay::start(|_| ()).await;
-    let duplicate = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
+    let duplicate = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
     let cases: [(u16, &[&str]); 21] = [
         (426, &["Upgrade:"]),
         (426, &["Upgrade: h2c"]),
@@ -119,7 +120,8 @@ async fn header_names_and_lists_are_read_as_http_says() {
     let room = relay.create_room().await;
     let token = relay.token(&room).await;
     let bearer = format!(
-        "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: lethewire.v1\r\nSec-WebSocket-Protocol:lethewire.bearer.{token}"
+        "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: lethewire.v1\r\n\
+         Sec-WebSocket-Protocol:lethewire.bearer.{token}"
     );
     let lines = ["Connection: keep-alive, UPGRADE", "Upgrade: foo, WebSocket", &bearer];
     let (_talk, answer) = answer_to(&relay, &handshake("GET /v1/ws", &lines)).await;

@@ -204,7 +204,8 @@ async fn smuggled_requests_are_not_served() {
     let length = hidden.len();
     for head in [
         format!(
-            "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         ),
         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n".to_owned(),
         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n"

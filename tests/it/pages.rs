@@ -37,7 +37,8 @@ async fn a_preflight_says_what_a_path_takes() {
         TestRelay::start(|config| config.cors.allowed_origins = vec![LISTED.to_owned()]).await;
     let ask = |origin: &str| {
         format!(
-            "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n"
+            "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: content-type\r\n"
         )
     };
     let answer = relay.call("OPTIONS", "/v1/rooms", &ask(LISTED), "").await;
