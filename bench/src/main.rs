@@ -64,6 +64,9 @@ struct RunArguments {
     /// Where the relay's program is; the peers' of this package are beside this program.
     #[arg(long)]
     programs: Option<PathBuf>,
+    /// Words before the relay's command, such as `valgrind --tool=callgrind`.
+    #[arg(long, value_delimiter = ' ')]
+    wrap: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -92,6 +95,7 @@ fn run(arguments: &RunArguments) -> Result<bool, Fault> {
         root: arguments.root.canonicalize()?,
         tools: arguments.tools.canonicalize()?,
         programs: arguments.programs.clone().unwrap_or(beside),
+        wrapper: arguments.wrap.clone(),
     };
     let threads = process::pin(&arguments.generator_cores)?;
     let mut all_right = true;
@@ -131,9 +135,8 @@ fn chosen(arguments: &RunArguments) -> Result<Vec<Workload>, Fault> {
     if arguments.workloads.is_empty() {
         return Ok(all);
     }
-    let growth = || {
-        workload::growth().into_iter().flat_map(|(_, points)| points).map(|(_, point)| point)
-    };
+    let growth =
+        || workload::growth().into_iter().flat_map(|(_, points)| points).map(|(_, point)| point);
     let mut chosen = Vec::new();
     for name in &arguments.workloads {
         if name == "growth" {

@@ -38,7 +38,8 @@ const JOINS: Column = column("joins/s", |found| found.joins_per_s, true);
 const JOIN_CPU: Column = column("CPU per join, µs", |found| found.cpu_us_per_join, false);
 const MEMORY: Column = column("bytes per member", |found| found.bytes_per_connection, false);
 const RESIDENT: Column = without_ratio(column("resident, MiB", |found| found.resident_mib, false));
-const DEAF: Column = without_ratio(column("slow ones closed", |found| found.deaf_closed as f64, true));
+const DEAF: Column =
+    without_ratio(column("slow ones closed", |found| found.deaf_closed as f64, true));
 
 fn columns(workload: &Workload) -> Vec<Column> {
     match workload.kind {
@@ -62,10 +63,9 @@ pub fn write(runs: &[Run], root: &Path) -> Result<(), Fault> {
     let drawings = root.join("docs/bench");
     fs::create_dir_all(&drawings)?;
     let mut page = introduction(last, runs);
-    for (set, title) in [
-        (by_cores(runs, 1), "## On one core"),
-        (by_cores(runs, 2), "## On two cores"),
-    ] {
+    for (set, title) in
+        [(by_cores(runs, 1), "## On one core"), (by_cores(runs, 2), "## On two cores")]
+    {
         let tables = tables(&set, &drawings)?;
         if !tables.is_empty() {
             let _ = write!(page, "\n{title}\n{tables}");
@@ -105,6 +105,9 @@ fn introduction(session: &Session, runs: &[Run]) -> String {
     let _ = writeln!(page, "| what | |\n|---|---|");
     let _ = writeln!(page, "| date, commit | {}, `{}` |", session.date, session.commit);
     let _ = writeln!(page, "| machine | {}, Linux {} |", session.machine, session.kernel);
+    if !session.busy.is_empty() {
+        let _ = writeln!(page, "| load average when the last part began | {} |", session.busy);
+    }
     let generator = &session.generator_cores;
     let _ = writeln!(page, "| cores of the generator | {generator} |");
     let _ = writeln!(page, "| deliveries checked | {checked}, all of them right |");
@@ -163,9 +166,16 @@ fn table(runs: &[&Run], columns: &[Column]) -> String {
     for peer in peers(runs) {
         let _ = write!(page, "| {} |", peer.title());
         for column in columns {
-            let mut values: Vec<f64> = of(runs, peer).map(|run| (column.value)(&run.found)).collect();
+            let mut values: Vec<f64> =
+                of(runs, peer).map(|run| (column.value)(&run.found)).collect();
             let (least, most) = range(&values);
-            let _ = write!(page, " {} ({}–{}) |", short(median(&mut values)), short(least), short(most));
+            let _ = write!(
+                page,
+                " {} ({}–{}) |",
+                short(median(&mut values)),
+                short(least),
+                short(most)
+            );
             if column.has_ratio {
                 let ratio = ratio(runs, peer, column);
                 let text = ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"));
@@ -234,7 +244,11 @@ fn growth(runs: &[Run], drawings: &Path) -> Result<String, Fault> {
         let title = format!("CPU per delivery in µs, against {}", about(name));
         let file = format!("growth-{name}.svg");
         fs::write(drawings.join(&file), plot::lines(&title, about(name), &series))?;
-        let _ = write!(page, "\n### {}\n\n![{title}](docs/bench/{file})\n\n| |", capitalized(about(name)));
+        let _ = write!(
+            page,
+            "\n### {}\n\n![{title}](docs/bench/{file})\n\n| |",
+            capitalized(about(name))
+        );
         for (x, _) in &points {
             let _ = write!(page, " {x} |");
         }
@@ -249,7 +263,8 @@ fn growth(runs: &[Run], drawings: &Path) -> Result<String, Fault> {
             page.push('\n');
         }
     }
-    let head = "\n## Growth\n\nThe server's CPU for one delivery, in microseconds, as one thing grows.\n";
+    let head =
+        "\n## Growth\n\nThe server's CPU for one delivery, in microseconds, as one thing grows.\n";
     Ok(if page.is_empty() { page } else { format!("{head}{page}") })
 }
 

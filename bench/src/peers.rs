@@ -43,6 +43,8 @@ pub struct Places {
     pub tools: PathBuf,
     /// Built programs: the relay and our own peers.
     pub programs: PathBuf,
+    /// Words before the relay's command, such as a profiler's.
+    pub wrapper: Vec<String>,
 }
 
 /// How much may wait for one member at the relay. The load's window decides what does.
@@ -120,7 +122,7 @@ impl Peer {
         let threads = cores.split(',').count().to_string();
         let mut command = match self {
             Self::Lethewire => {
-                let mut command = Command::new(places.programs.join("lethewire"));
+                let mut command = wrapped(places.programs.join("lethewire"), &places.wrapper);
                 let outbox = if has_slow { OUTBOX_WITH_SLOW } else { OUTBOX };
                 command.envs(LIMITS.iter().chain(outbox).copied());
                 command.env("PORT", &text).env("WORKER_THREADS", threads);
@@ -189,6 +191,14 @@ impl Peer {
             Self::Epoll | Self::Uws | Self::Bun | Self::Ws => churn::run(&Plain, addr, plan, watch),
         }
     }
+}
+
+/// A program behind the words of a wrapper.
+fn wrapped(program: PathBuf, wrapper: &[String]) -> Command {
+    let Some((first, rest)) = wrapper.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(rest).arg(program);
+    command
 }
 
 /// nginx wants a file: ours with the port and the number of workers filled in.

@@ -68,12 +68,12 @@ pub fn bars(title: &str, bars: &[Bar]) -> String {
         let (label, value) = (escaped(&bar.label), short(bar.median));
         let (length, from, to) =
             (bar.median * scale, LEFT + bar.range.0 * scale, LEFT + bar.range.1 * scale);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>\
              <rect x=\"{LEFT}\" y=\"{y}\" width=\"{length:.1}\" height=\"20\" fill=\"{colour}\"/>\
              <path d=\"M{from:.1} {mid}H{to:.1}\" stroke=\"#d1495b\" stroke-width=\"2\"/>\
-             <text x=\"{:.1}\" y=\"{}\">{value}</text>\n",
+             <text x=\"{:.1}\" y=\"{}\">{value}</text>",
             LEFT - 8.0,
             y + 15.0,
             to + 8.0,
@@ -103,10 +103,10 @@ pub fn lines(title: &str, x_label: &str, lines: &[Line]) -> String {
     for decade in 0..=(x1 - x0) as i32 {
         let value = 10_f64.powf(x0 + f64::from(decade));
         let x = x_of(value);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<path d=\"M{x:.1} {TOP}V{BOTTOM}\" stroke=\"{GREY}\" stroke-opacity=\".3\"/>\
-             <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+             <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             BOTTOM + 18.0,
             short(value)
         );
@@ -114,10 +114,10 @@ pub fn lines(title: &str, x_label: &str, lines: &[Line]) -> String {
     for decade in 0..=(y1 - y0) as i32 {
         let value = 10_f64.powf(y0 + f64::from(decade));
         let y = y_of(value);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"{GREY}\" stroke-opacity=\".3\"/>\
-             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 8.0,
             y + 4.0,
             short(value)
@@ -136,11 +136,11 @@ pub fn lines(title: &str, x_label: &str, lines: &[Line]) -> String {
             );
         }
         let y = TOP + 12.0 + 20.0 * i as f64;
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
              <path d=\"M{} {}h20\" stroke=\"{colour}\" stroke-width=\"3\"/>\
-             <text x=\"{}\" y=\"{y}\">{}</text>\n",
+             <text x=\"{}\" y=\"{y}\">{}</text>",
             RIGHT + 15.0,
             y - 4.0,
             RIGHT + 42.0,

@@ -11,7 +11,7 @@ use crate::Fault;
 /// How long a server may take to listen.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long it may take to end when asked, before it is killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(3);
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// The kernel's clock ticks per second; fixed for user space on Linux.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -46,7 +46,11 @@ impl Server {
         if let Some(folder) = command.get_current_dir() {
             pinned.current_dir(folder);
         }
-        let child = pinned.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(log)?).spawn()?;
+        let child = pinned
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(log)?)
+            .spawn()?;
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         let mut server = Self { child, addr };
         let begun = Instant::now();

@@ -22,9 +22,13 @@ pub struct Session {
     pub machine: String,
     /// Linux's release.
     pub kernel: String,
+    /// How many processes wanted a core when it began, the kernel's average of a minute.
+    #[serde(default)]
+    pub busy: String,
     /// The project's commit.
     pub commit: String,
     /// What each server says of its version.
+    #[serde(default)]
     pub versions: BTreeMap<Peer, String>,
     /// Cores of the server.
     pub cores: String,
@@ -60,10 +64,16 @@ impl Session {
             kernel: said_by("uname", &["-r"]),
             commit: said_by("git", &["rev-parse", "--short", "HEAD"]),
             versions,
+            busy: load_average(),
             cores: cores.into(),
             generator_cores: generator_cores.into(),
         }
     }
+}
+
+fn load_average() -> String {
+    let averages = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    averages.split(' ').next().unwrap_or_default().to_owned()
 }
 
 impl Run {

@@ -112,8 +112,8 @@ pub fn all(size: Size) -> Vec<Workload> {
         ),
         (
             "W2-short",
-            "one room of 1000, 128 B, 20 speak, one message each under way",
-            Kind::Talk(talk(1, crowd, 20, 128, 1)),
+            "one room of 1000, 128 B, 50 speak, one message each under way",
+            Kind::Talk(talk(1, crowd, 50, 128, 1)),
         ),
         (
             "W2-all",
@@ -153,8 +153,7 @@ pub fn all(size: Size) -> Vec<Workload> {
             Kind::Churn(pick(100, 20), pick(100, 20)),
         ),
     ];
-    list.map(|(name, about, kind)| Workload { name: name.into(), about: about.into(), kind })
-        .into()
+    list.map(|(name, about, kind)| Workload { name: name.into(), about: about.into(), kind }).into()
 }
 
 /// A series that changes one thing, to see how the cost of a delivery grows with it.
@@ -224,8 +223,7 @@ impl Workload {
                 let plan = Plan { measure: Duration::ZERO, ..plan };
                 let outcome = peer.load(server.addr(), &plan, &mut |moment| meter.look(moment))?;
                 let connections = f64::from(rooms) * f64::from(members);
-                let (from, to) =
-                    (meter.at(Moment::BeforeConnect)?, meter.at(Moment::Connected)?);
+                let (from, to) = (meter.at(Moment::BeforeConnect)?, meter.at(Moment::Connected)?);
                 Ok(Found {
                     joins_per_s: connections / outcome.connect_s,
                     cpu_us_per_join: 1e6 * (to.cpu_s - from.cpu_s) / connections,

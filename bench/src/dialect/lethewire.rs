@@ -140,8 +140,9 @@ impl Desk {
         let mut answer = vec![0; length];
         self.stream.read_exact(&mut answer)?;
         if !status.starts_with("HTTP/1.1 20") {
-            return Err(format!("{path}: {} {}", status.trim(), String::from_utf8_lossy(&answer))
-                .into());
+            return Err(
+                format!("{path}: {} {}", status.trim(), String::from_utf8_lossy(&answer)).into()
+            );
         }
         Ok(serde_json::from_slice(&answer)?)
     }

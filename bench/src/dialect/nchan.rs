@@ -25,13 +25,7 @@ impl Dialect for Nchan {
         out.extend(websocket::upgrade_request(&format!("/{}", ticket.room), "").into_bytes());
     }
 
-    fn shake(
-        &self,
-        _: &Ticket,
-        _: &mut u8,
-        input: &[u8],
-        _: &mut Vec<u8>,
-    ) -> Result<Shake, Fault> {
+    fn shake(&self, _: &Ticket, _: &mut u8, input: &[u8], _: &mut Vec<u8>) -> Result<Shake, Fault> {
         Ok(websocket::upgrade_answer(input)?.map_or(Shake::More, Shake::Ready))
     }
 

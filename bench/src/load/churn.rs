@@ -157,7 +157,12 @@ impl<'a, D: Dialect> Worker<'a, D> {
             let mut tickets = VecDeque::from(tickets);
             let first = tickets.pop_front().ok_or("no tickets")?;
             let listener = worker.open(2 * lobby, first)?;
-            worker.lobbies.push(Lobby { listener: Some(listener), visitor: None, tickets, visits: 0 });
+            worker.lobbies.push(Lobby {
+                listener: Some(listener),
+                visitor: None,
+                tickets,
+                visits: 0,
+            });
         }
         Ok(worker)
     }
