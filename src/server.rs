@@ -5,7 +5,6 @@
 //! aside for that, so that clients and load balancers hear why; above that it is dropped. Every
 //! connection is one task on one tracker, which the drain waits for.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
