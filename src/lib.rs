@@ -38,15 +38,15 @@
 
 pub mod core;
 
-pub mod clock;
-pub mod outbox;
-pub mod metrics;
-pub mod config;
-pub mod telemetry;
 pub mod admission;
-pub mod hub;
-pub mod conn;
-pub mod http;
-pub mod server;
-pub mod fuzzing;
 pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod conn;
+pub mod fuzzing;
+pub mod http;
+pub mod hub;
+pub mod metrics;
+pub mod outbox;
+pub mod server;
+pub mod telemetry;

@@ -1,5 +1,7 @@
 //! Tests of the outbox over a socket with a small, countable buffer.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's way to fail")]
+
 use super::*;
 use proptest::prelude::*;
 use std::sync::Mutex as StdMutex;

@@ -111,7 +111,7 @@ async fn a_stalled_socket_is_closed_before_its_backlog_is_full() {
     alice.control_of("join").await;
     // More than the kernel takes for somebody who does not read.
     while relay.count(Count::BacklogBytesQueued) == 0 {
-        alice.say(&[1; 60_000]).await;
+        alice.say(&vec![1; 60_000]).await;
     }
     let leave = loop {
         if let Heard::Control(control) = alice.hear().await {

@@ -14,11 +14,11 @@ mod harness;
 
 mod drain;
 mod handshake;
+mod heartbeat;
 mod http;
+mod limits;
 mod ops;
 mod pages;
+mod relay;
 mod rooms;
 mod tokens;
-mod heartbeat;
-mod limits;
-mod relay;

@@ -99,11 +99,11 @@ fn control_frames_may_stand_between_fragments() {
 #[test]
 fn what_the_rfc_forbids_is_a_protocol_error() {
     let unmasked = frame(Opcode::Binary, b"x");
-    let mut long_form_of_125 = vec![0x82, 0x80 | 126, 0, 125];
+    let mut long_form_of_125 = vec![0x82, 0xFE, 0, 125];
     long_form_of_125.extend_from_slice(&KEY);
-    let mut long_form_of_65535 = vec![0x82, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
+    let mut long_form_of_65535 = vec![0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
     long_form_of_65535.extend_from_slice(&KEY);
-    let top_bit = vec![0x82, 0x80 | 127, 0x80, 0, 0, 0, 0, 1, 0, 0];
+    let top_bit = vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 1, 0, 0];
     for (why, stream) in [
         ("unmasked", unmasked),
         ("RSV1", client(0xC2, b"x")),
@@ -144,7 +144,7 @@ fn sizes_are_refused_from_the_head_alone() {
     assert_eq!(read_whole(&head(0x82, 1001)), [Seen::Failed(Close::TooLarge)]);
     assert_eq!(read_whole(&head(0x81, 201)), [Seen::Failed(Close::TooLarge)]);
     assert_eq!(read_whole(&head(0x82, 1000)), []);
-    let huge = [0x82, 0x80 | 127, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+    let huge = [0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
     assert_eq!(read_whole(&huge), [Seen::Failed(Close::TooLarge)]);
 }
 
@@ -235,7 +235,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         1 => any::<u8>(),
     ];
     let payload = prop_oneof![
-        prop::collection::vec(b'a'..b'z', 0..20),
+        prop::collection::vec(b'a'..=b'z', 0..20),
         prop::collection::vec(any::<u8>(), 0..300),
     ];
     let frame = (first, payload).prop_map(|(first, payload)| client(first, &payload));
