@@ -83,7 +83,8 @@ pub async fn run(
     let session_s = admitted.as_ref().ok().and_then(Reservation::session_s);
     let connected = hub.connect(stream, session_s, now);
     let session = connected.session();
-    let mut intake = Intake::new(early);
+    let mut intake = Intake::new(&early);
+    drop(early);
     let end = match admitted.and_then(|reservation| reservation.sit(session, now)) {
         Ok(seat) => Member::new(seat, session, hub).run(&mut intake).await,
         Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),

@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::io::{self, Read as _};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -46,9 +45,10 @@ thread_local! {
 }
 
 impl Intake {
-    /// Begins with the bytes that came behind the handshake.
-    pub(super) fn new(early: Bytes) -> Self {
-        Self { reader: Reader::default(), kept: early.into(), need: 0, broken: false }
+    /// Begins with the bytes that came behind the handshake, copied: even none of them would hold
+    /// the 8 KiB that they were read into.
+    pub(super) fn new(early: &[u8]) -> Self {
+        Self { reader: Reader::default(), kept: early.to_vec(), need: 0, broken: false }
     }
 
     /// Reads once and gives `receiver` all whole frames; pending while the socket has nothing.
