@@ -36,7 +36,7 @@ install_npm() {
 }
 
 install_uws() {
-  [[ -x $BENCH/uws ]] && return
+  [[ $BENCH/uws -nt bench/peers/uws.c ]] && return
   need_program cc gcc
   [[ -x $BENCH/py/bin/pip ]] || python3 -m venv "$BENCH/py"
   retry "$BENCH/py/bin/pip" install --quiet "socketify==$SOCKETIFY"

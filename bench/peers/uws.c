@@ -20,6 +20,12 @@ struct ssl_options {
   int low_memory;
 };
 
+struct listen_options {
+  int port;
+  const char *host;
+  int options;
+};
+
 typedef void (*on_socket)(socket_t *, void *);
 typedef void (*on_message)(socket_t *, const char *, size_t, int opcode, void *);
 typedef void (*on_ping)(socket_t *, const char *, size_t, void *);
@@ -47,7 +53,7 @@ struct behavior {
 
 app *uws_create_app(int ssl, struct ssl_options);
 void uws_ws(int ssl, app *, const char *pattern, struct behavior, void *);
-void uws_app_listen(int ssl, app *, int port, void (*)(void *, ...), void *);
+void uws_app_listen_with_config(int ssl, app *, struct listen_options, void (*)(void *, ...), void *);
 void uws_app_run(int ssl, app *);
 size_t uws_req_get_url(request *, const char **);
 size_t uws_req_get_header(request *, const char *name, size_t, const char **);
@@ -98,7 +104,8 @@ int main(int argc, char **argv) {
                               .close = closed};
   app *server = uws_create_app(0, none);
   uws_ws(0, server, "/*", behavior, NULL);
-  uws_app_listen(0, server, atoi(argv[argc - 1]), listening, NULL);
+  struct listen_options where = {.port = atoi(argv[argc - 1]), .host = "127.0.0.1"};
+  uws_app_listen_with_config(0, server, where, listening, NULL);
   uws_app_run(0, server);
   return 1;
 }

@@ -47,8 +47,6 @@ pub struct Plan {
     pub measure: Duration,
     /// Threads that make the load.
     pub threads: u32,
-    /// Do not sleep while there is nothing to do, for exact latencies.
-    pub spin: bool,
 }
 
 /// Moments at which the caller looks at the server.

@@ -45,7 +45,7 @@ fn columns(workload: &Workload) -> Vec<Column> {
     match workload.kind {
         Kind::Idle(..) => vec![MEMORY, JOINS, JOIN_CPU, RESIDENT],
         Kind::Churn(..) => vec![JOINS, JOIN_CPU, RESIDENT],
-        Kind::Talk(Talk { spin: true, .. }) => vec![P50, P99, CPU],
+        Kind::Talk(Talk { rooms: 1, senders: 1, .. }) => vec![P50, P99, CPU],
         Kind::Talk(Talk { deaf_one_in: 1.., .. }) => vec![P50, P99, CPU, RESIDENT, DEAF],
         Kind::Talk(Talk { deliveries_per_s: 1.., .. }) => vec![CPU, P50, P99],
         Kind::Talk(Talk { payload: 4096.., .. }) => vec![MEGABYTES, CPU, BUSY, P99],

@@ -44,7 +44,6 @@ pub struct Talk {
     pub in_flight: u32,
     pub deliveries_per_s: u32,
     pub deaf_one_in: u32,
-    pub spin: bool,
 }
 
 /// How long and how large.
@@ -85,7 +84,6 @@ const fn talk(rooms: u32, members: u32, senders: u32, payload: u32, window: u32)
         in_flight: 0,
         deliveries_per_s: 0,
         deaf_one_in: 0,
-        spin: false,
     }
 }
 
@@ -137,11 +135,7 @@ pub fn all(size: Size) -> Vec<Workload> {
         ),
         ("W4", "18,000 idle members in rooms of 10", Kind::Idle(pick(1800, 50), 10)),
         ("W4-pairs", "18,000 idle members in rooms of 2", Kind::Idle(pick(9000, 200), 2)),
-        (
-            "W5",
-            "two members, 128 B, one message at a time",
-            Kind::Talk(Talk { spin: true, ..talk(1, 2, 1, 128, 1) }),
-        ),
+        ("W5", "two members, 128 B, one message at a time", Kind::Talk(talk(1, 2, 1, 128, 1))),
         (
             "W6",
             "W1-middle with one member in 100 that does not read",
@@ -304,7 +298,6 @@ fn plan_of(talk: Talk, size: Size) -> Plan {
         warm: Duration::from_millis(millis.0),
         measure: Duration::from_millis(millis.1),
         threads: 1,
-        spin: talk.spin,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::conn::{Conn, State};
+use super::conn::{Conn, State, connect};
 use super::message::{self, HEAD, Head};
 use super::{Faults, Moment};
 use crate::Fault;
@@ -169,7 +169,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
 
     /// Listeners have even tokens, visitors odd ones.
     fn open(&self, token: usize, ticket: Ticket) -> Result<Conn, Fault> {
-        let mut stream = mio::net::TcpStream::connect(self.addr)?;
+        let mut stream = connect(self.addr, token)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(token), interest)?;
         Ok(Conn::new(stream, ticket, 0, false, 1, None))

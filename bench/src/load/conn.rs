@@ -1,8 +1,11 @@
 //! One connection of the load generator: bytes in, bytes out.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
 
 use mio::net::TcpStream;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ledger::Ledger;
 use super::message::Head;
@@ -59,6 +62,23 @@ pub(super) struct Sender {
     pub(super) template: Template,
     /// How many receive each of its messages.
     pub(super) receivers: u32,
+}
+
+/// Connections that share an address of the generator's. Finding a free port takes long once most
+/// are taken, and loopback has addresses enough.
+const PER_ADDRESS: usize = 2000;
+
+/// Begins to connect; `number` is the connection's.
+pub(super) fn connect(to: SocketAddr, number: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    let host = u8::try_from(2 + number / PER_ADDRESS).unwrap_or(u8::MAX);
+    socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into())?;
+    match socket.connect(&to.into()) {
+        // No error of a socket that does not block.
+        Err(e) if e.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(e),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
 }
 
 impl Conn {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
 
-use super::conn::{Conn, Partial, Sender, State};
+use super::conn::{Conn, Partial, Sender, State, connect};
 use super::message::{self, HEAD, Head};
 use super::{DRAIN, EXIT, Faults, Outcome, Plan, RUN, Shared, histogram};
 use crate::Fault;
@@ -149,8 +149,8 @@ impl<'a, D: Dialect> Worker<'a, D> {
                 is_silent = true;
                 self.fall_silent();
             }
-            let spin = self.plan.spin || self.plan.rate > 0.0 || self.plan.is_split();
-            let is_busy = !again.is_empty() || (spin && phase == RUN);
+            // Never asleep while it runs: a server that has to wake its clients pays for that.
+            let is_busy = !again.is_empty() || phase == RUN;
             self.poll_events(&mut events, if is_busy { Duration::ZERO } else { NAP })?;
             self.tally.now = self.shared.now();
             for number in std::mem::take(&mut again) {
@@ -222,8 +222,9 @@ impl<'a, D: Dialect> Worker<'a, D> {
     }
 
     fn open(&mut self, member: u32, ticket: Ticket) -> Result<(), Fault> {
-        let mut stream = mio::net::TcpStream::connect(self.addr)?;
         let number = self.conns.len();
+        // Threads do not share addresses, as long as none has very many connections.
+        let mut stream = connect(self.addr, 10 * 2000 * self.thread as usize + number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(number), interest)?;
         let plan = self.plan;
