@@ -60,8 +60,7 @@ impl<'a> Member<'a> {
             let turn = poll_fn(|cx| self.poll_turn(intake, cx)).await;
             self.report();
             if self.duty == Duty::Flush {
-                // Readers that are ready add to the batch before it is sent.
-                tokio::task::yield_now().await;
+                self.let_others_add().await;
                 self.duty = Duty::None;
                 self.seat.flush(self.now);
             }
@@ -71,6 +70,18 @@ impl<'a> Member<'a> {
         };
         self.seat.leave(end.gone());
         end
+    }
+
+    /// Lets readers that are ready add to the batch before it is sent, for as long as they do.
+    async fn let_others_add(&self) {
+        let mut batched = self.seat.batched();
+        for _ in 0..ROUNDS_MAX {
+            tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut batched, self.seat.batched());
+            if batched <= before {
+                break;
+            }
+        }
     }
 
     fn poll_turn(&mut self, intake: &mut Intake, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
@@ -175,6 +186,10 @@ impl<'a> Member<'a> {
         }
     }
 }
+
+/// Most turns of the scheduler that a batch waits for more. A member that speaks alone waits for
+/// one; under load each turn fills the batch further, until its size or this ends it.
+const ROUNDS_MAX: u32 = 4;
 
 /// The wait, unless the limit ends the connection.
 const fn unless_over(exceeded: Exceeded) -> Result<Duration, End> {

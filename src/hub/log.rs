@@ -164,6 +164,11 @@ impl<S: Clone> Log<S> {
         self.seats.len() + self.reserved
     }
 
+    /// Bytes of the pending batch.
+    pub(super) fn batched(&self) -> usize {
+        self.pending.as_ref().map_or(0, |batch| batch.len())
+    }
+
     /// How many members there are.
     pub(super) fn members(&self) -> usize {
         self.seats.len()

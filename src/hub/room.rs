@@ -262,6 +262,11 @@ impl Room {
         batch::give_back(batch, self.batch_bytes * 2);
     }
 
+    /// Bytes that are appended and not sent.
+    pub(super) fn batched(&self) -> usize {
+        self.log().batched()
+    }
+
     /// How many members there are.
     pub(super) fn members(&self) -> usize {
         self.log().members()

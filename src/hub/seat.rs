@@ -123,6 +123,11 @@ impl Seat {
         self.room.send(self.speaker, head, payload, skip, now)
     }
 
+    /// Bytes that the room has to say and has not sent.
+    pub fn batched(&self) -> usize {
+        self.room.batched()
+    }
+
     /// Sends out what the room has to say.
     pub fn flush(&self, now: Instant) {
         self.room.flush(now);
