@@ -190,6 +190,15 @@ impl TestRelay {
         self.join_with(&token).await
     }
 
+    /// A room of two, the first of whom has heard the second come.
+    pub(crate) async fn two_members(&self) -> (Member, Member) {
+        let room = self.create_room().await;
+        let mut first = self.join(&room).await;
+        let second = self.join(&room).await;
+        first.control_of("join").await;
+        (first, second)
+    }
+
     /// Joins as owner with a fresh token and waits for the welcome.
     pub(crate) async fn join_as_owner(&self, room: &TestRoom) -> Member {
         let token = self.owner_token(room).await;

@@ -86,10 +86,7 @@ async fn a_room_that_emptied_begins_a_new_order() {
 #[tokio::test]
 async fn an_ack_tells_the_number_and_an_echo_comes_in_order() {
     let relay = TestRelay::start(|_| ()).await;
-    let room = relay.create_room().await;
-    let mut alice = relay.join(&room).await;
-    let mut bob = relay.join(&room).await;
-    alice.control_of("join").await;
+    let (mut alice, mut bob) = relay.two_members().await;
 
     alice.send(Member::ACK | Member::ECHO, 7, b"mine").await;
     let echo = Data { flags: Member::ECHO, ..said(&alice, 3, b"mine") };
@@ -102,10 +99,7 @@ async fn an_ack_tells_the_number_and_an_echo_comes_in_order() {
 #[tokio::test]
 async fn a_volatile_message_has_no_number() {
     let relay = TestRelay::start(|_| ()).await;
-    let room = relay.create_room().await;
-    let mut alice = relay.join(&room).await;
-    let mut bob = relay.join(&room).await;
-    alice.control_of("join").await;
+    let (mut alice, mut bob) = relay.two_members().await;
 
     alice.send(Member::VOLATILE | Member::ACK, 1, b"cursor").await;
     let heard = Data { flags: Member::VOLATILE, ..said(&alice, 0, b"cursor") };
@@ -378,10 +372,7 @@ async fn a_ping_of_the_application_is_answered() {
 #[tokio::test]
 async fn what_is_said_before_a_leave_is_heard() {
     let relay = TestRelay::start(|_| ()).await;
-    let room = relay.create_room().await;
-    let mut alice = relay.join(&room).await;
-    let mut bob = relay.join(&room).await;
-    alice.control_of("join").await;
+    let (mut alice, mut bob) = relay.two_members().await;
     for i in 0..50_u8 {
         bob.say(&[i]).await;
     }
