@@ -6,14 +6,14 @@ cd "$(dirname "$0")"
 
 source .ci/tools.sh
 
-readonly STEPS=(fmt clippy test doc loom build fuzz sdk web python websocat canary autobahn)
+readonly STEPS=(fmt clippy test doc loom build fuzz sdk web python websocat canary bench autobahn)
 
 declare -rA ABOUT=(
   [fmt]="the code is formatted"
   [clippy]="no warning of the compiler or of clippy"
   [test]="unit, property, integration, corpus and tidy tests"
   [doc]="the documentation builds and its links resolve"
-  [loom]="every interleaving of the outbox"
+  [loom]="every interleaving of the outbox and of the flush"
   [build]="the binary, as it is released"
   [fuzz]="each fuzz target for FUZZ_SECONDS (5)"
   [sdk]="the SDK: types and tests"
@@ -21,6 +21,7 @@ declare -rA ABOUT=(
   [python]="a Python program joins and talks"
   [websocat]="curl and websocat join and talk"
   [canary]="nothing that a client says shows up in a log, metric or error"
+  [bench]="under load, every delivery arrives once and in order"
   [autobahn]="Autobahn's cases against our frame reader"
 )
 
@@ -29,15 +30,15 @@ readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 export LETHEWIRE_BIN=$TARGET/release/lethewire
 
 step_fmt() {
-  cargo fmt --check
+  cargo fmt --all --check
 }
 
 step_clippy() {
-  cargo clippy --locked --all-targets -- -D warnings
+  cargo clippy --locked --workspace --all-targets -- -D warnings
 }
 
 step_test() {
-  cargo test --locked
+  cargo test --locked --workspace
 }
 
 step_doc() {
@@ -47,7 +48,7 @@ step_doc() {
 step_loom() {
   # A cfg of our own, because tokio reacts to `loom`; other flags, so another folder.
   RUSTFLAGS="--cfg lethewire_loom" CARGO_TARGET_DIR=$TARGET/loom \
-    cargo test --locked --release --lib --test loom_outbox loom_
+    cargo test --locked --lib --test loom_outbox loom_
 }
 
 step_build() {
@@ -100,6 +101,10 @@ step_canary() {
   need_python
   need_release
   "$PYTHON" tests/canary.py
+}
+
+step_bench() {
+  bench/run.sh quick
 }
 
 step_autobahn() {
