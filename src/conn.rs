@@ -12,11 +12,13 @@ mod member;
 mod meter;
 
 use std::future::poll_fn;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::clock;
@@ -116,10 +118,17 @@ async fn say_goodbye(end: End, session: &Session, mut intake: Intake, limits: &L
     };
     outbox.close(close, hint, clock::now());
     let mut peer_closed = end == End::PeerClosed;
+    let mut half_closed = false;
     poll_fn(|cx| {
         match outbox.poll_drain(cx, clock::now()) {
             Outlook::Failed => return Poll::Ready(()),
             Outlook::Closed(_) if peer_closed => return Poll::Ready(()),
+            // The peer's close frame cannot be found any more, and the peer waits for our end of
+            // the socket (RFC 6455 §7.1.1): show it that there is one. A socket that refuses is gone.
+            Outlook::Closed(_) if intake.is_broken() && !half_closed => {
+                half_closed = true;
+                let _ = SockRef::from(outbox.socket()).shutdown(Shutdown::Write);
+            }
             Outlook::Open | Outlook::Closing(_) | Outlook::Closed(_) => {}
         }
         // Unread bytes would turn the end of the socket into a reset, which can overtake the close

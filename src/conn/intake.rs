@@ -51,6 +51,11 @@ impl Intake {
         Self { reader: Reader::default(), kept: early.to_vec(), need: 0, broken: false }
     }
 
+    /// Whether the stream broke the framing, so that no frame can be found in it any more.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Reads once and gives `receiver` all whole frames; pending while the socket has nothing.
     pub(super) fn poll_turn(
         &mut self,

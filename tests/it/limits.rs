@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Heard, Member, TestRelay, TestRoom, soon};
@@ -155,8 +156,8 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&[first, 0x80 | len, 0, 0, 0, 0][..], payload].concat()
 }
 
-/// Sends raw bytes as the rogue, and returns the close frame that it gets.
-async fn answer_to_bytes(rogue: Member, bytes: &[u8]) -> (u16, Vec<u8>) {
+/// Sends raw bytes as the rogue, and returns the close frame that it gets, and the socket.
+async fn answer_to_bytes(rogue: Member, bytes: &[u8]) -> (u16, Vec<u8>, TcpStream) {
     let mut stream = rogue.into_stream();
     stream.write_all(bytes).await.unwrap();
     let mut heard = Vec::new();
@@ -168,7 +169,7 @@ async fn answer_to_bytes(rogue: Member, bytes: &[u8]) -> (u16, Vec<u8>) {
         if let Some(at) = heard.iter().position(|byte| *byte == 0x88) {
             let len = usize::from(heard[at + 1]);
             if let Some(close) = heard.get(at + 2..at + 2 + len) {
-                return (u16::from_be_bytes([close[0], close[1]]), close[2..].to_vec());
+                return (u16::from_be_bytes([close[0], close[1]]), close[2..].to_vec(), stream);
             }
         }
         assert!(count > 0, "ended without a close frame");
@@ -196,11 +197,15 @@ async fn what_breaks_the_protocol_is_told_so() {
         ("unknown control frame", frame(0x81, br#"{"type":"dance"}"#), 4000, "bad_frame"),
         ("empty text", frame(0x81, b""), 4000, "bad_frame"),
     ] {
-        let mut scene = Scene::with(|_| ()).await;
+        // The relay does not need this time: who broke the framing is shown the end at once.
+        let mut scene = Scene::with(|config| config.heartbeat.close_timeout_ms = 60_000).await;
         let rogue = std::mem::replace(&mut scene.rogue, scene.relay.join(&scene.room).await);
         let rogue_id = rogue.id();
-        let (told, reason) = answer_to_bytes(rogue, &bytes).await;
+        let (told, reason, mut stream) = answer_to_bytes(rogue, &bytes).await;
         assert_eq!((told, reason.as_slice()), (code, name.as_bytes()), "{why}");
+        if code < 4000 {
+            assert_eq!(soon("the end", stream.read(&mut [0; 1])).await.unwrap(), 0, "{why}");
+        }
         assert_eq!(scene.alice.control_of("join").await["member"], scene.rogue.id());
         assert_eq!(scene.alice.control_of("leave").await["member"], rogue_id);
         scene.bob.control_of("join").await;
