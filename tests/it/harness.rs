@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::member::{Data, Heard, Member};
-pub(crate) use self::raw::{Answered, JSON, Talk, call};
+pub(crate) use self::raw::{Answered, JSON, Talk, call, masked};
 
 /// Longest wait for anything that should happen. Far above what it takes; only a broken test or
 /// relay ever waits so long.

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Heard, Member, TestRelay, TestRoom, soon};
+use crate::harness::{Heard, Member, TestRelay, TestRoom, masked, soon};
 use lethewire::config::Config;
 use lethewire::metrics::Count;
 
@@ -149,13 +149,6 @@ async fn pings_are_answered_up_to_a_limit() {
     scene.ends_with(4201, "rate_limited").await;
 }
 
-/// A client's frame with an all-zero key, which changes nothing.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let len = u8::try_from(payload.len()).unwrap();
-    assert!(len < 126);
-    [&[first, 0x80 | len, 0, 0, 0, 0][..], payload].concat()
-}
-
 /// Sends raw bytes as the rogue, and returns the close frame that it gets, and the socket.
 async fn answer_to_bytes(rogue: Member, bytes: &[u8]) -> (u16, Vec<u8>, TcpStream) {
     let mut stream = rogue.into_stream();
@@ -179,23 +172,23 @@ async fn answer_to_bytes(rogue: Member, bytes: &[u8]) -> (u16, Vec<u8>, TcpStrea
 #[tokio::test]
 async fn what_breaks_the_protocol_is_told_so() {
     let unmasked = [&[0x82, 5][..], &[1, 0, 0, 0, b'x']].concat();
-    let endless: Vec<u8> = std::iter::once(frame(0x02, b""))
-        .chain(std::iter::repeat_n(frame(0x00, b""), 16))
+    let endless: Vec<u8> = std::iter::once(masked(0x02, b""))
+        .chain(std::iter::repeat_n(masked(0x00, b""), 16))
         .flatten()
         .collect();
     for (why, bytes, code, name) in [
         ("unmasked", unmasked, 1002, "protocol"),
-        ("reserved bit", frame(0xC2, &[1, 0, 0, 0, b'x']), 1002, "protocol"),
-        ("orphan continuation", frame(0x80, b"x"), 1002, "protocol"),
+        ("reserved bit", masked(0xC2, &[1, 0, 0, 0, b'x']), 1002, "protocol"),
+        ("orphan continuation", masked(0x80, b"x"), 1002, "protocol"),
         ("too many fragments", endless, 1009, "too_large"),
-        ("not UTF-8", frame(0x81, b"\xFF"), 1007, "bad_utf8"),
-        ("empty data frame", frame(0x82, b""), 4000, "bad_frame"),
-        ("empty payload", frame(0x82, &[1, 0, 0, 0]), 4000, "bad_frame"),
-        ("unknown operation", frame(0x82, &[9, 0, 0, 0, 1]), 4000, "bad_frame"),
-        ("unknown flag", frame(0x82, &[1, 8, 0, 0, 1]), 4000, "bad_frame"),
-        ("no JSON", frame(0x81, b"hello"), 4000, "bad_frame"),
-        ("unknown control frame", frame(0x81, br#"{"type":"dance"}"#), 4000, "bad_frame"),
-        ("empty text", frame(0x81, b""), 4000, "bad_frame"),
+        ("not UTF-8", masked(0x81, b"\xFF"), 1007, "bad_utf8"),
+        ("empty data frame", masked(0x82, b""), 4000, "bad_frame"),
+        ("empty payload", masked(0x82, &[1, 0, 0, 0]), 4000, "bad_frame"),
+        ("unknown operation", masked(0x82, &[9, 0, 0, 0, 1]), 4000, "bad_frame"),
+        ("unknown flag", masked(0x82, &[1, 8, 0, 0, 1]), 4000, "bad_frame"),
+        ("no JSON", masked(0x81, b"hello"), 4000, "bad_frame"),
+        ("unknown control frame", masked(0x81, br#"{"type":"dance"}"#), 4000, "bad_frame"),
+        ("empty text", masked(0x81, b""), 4000, "bad_frame"),
     ] {
         // The relay does not need this time: who broke the framing is shown the end at once.
         let mut scene = Scene::with(|config| config.heartbeat.close_timeout_ms = 60_000).await;

@@ -1,8 +1,9 @@
 //! What members hear: who, in which order, with which numbers, and nothing from elsewhere.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Data, Heard, Member, TestRelay, soon};
+use crate::harness::{Data, Heard, Member, TestRelay, masked, soon};
 
 /// What the others hear of a plain SEND.
 fn said(from: &Member, seq: u64, payload: &[u8]) -> Data {
@@ -381,5 +382,20 @@ async fn what_is_said_before_a_leave_is_heard() {
         assert_eq!(alice.data().await.payload, [i]);
     }
     assert_eq!(alice.control_of("leave").await["why"], "left");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_before_a_kick_is_heard_by_the_kicked() {
+    let relay = TestRelay::start(|_| ()).await;
+    let room = relay.create_room().await;
+    let owner = relay.join_as_owner(&room).await;
+    let mut bob = relay.join(&room).await;
+    let kick = json!({ "type": "owner", "op": "kick", "member": bob.id() }).to_string();
+    // In one write, so that the message still waits for its flush when the kick is read.
+    let both = [masked(0x82, &[1, 0, 0, 0, b'x']), masked(0x81, kick.as_bytes())].concat();
+    owner.into_stream().write_all(&both).await.unwrap();
+    assert_eq!(bob.data().await.payload, b"x");
+    assert_eq!(bob.closed().await, (4004, "kicked".to_owned()));
     relay.stop().await;
 }

@@ -147,3 +147,10 @@ impl Talk {
         }
     }
 }
+
+/// A client's frame with an all-zero key, which changes nothing.
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(payload.len()).unwrap();
+    assert!(len < 126);
+    [&[first, 0x80 | len, 0, 0, 0, 0][..], payload].concat()
+}
