@@ -276,6 +276,20 @@ async fn a_room_takes_only_so_many_members() {
 }
 
 #[tokio::test]
+async fn a_refused_handshake_gives_its_place_back() {
+    let relay = TestRelay::start(|config| config.room.members_max = 2).await;
+    let room = relay.create_room().await;
+    let token = relay.token(&room).await;
+    let other = relay.token(&room).await;
+    let mut alice = relay.join_with(&token).await;
+    // This one is promised a place before its token turns out to be used.
+    assert_eq!(relay.refused_with(&token).await, (4104, "token_used".to_owned()));
+    relay.join_with(&other).await;
+    alice.control_of("join").await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_room_that_insists_on_padding_closes_who_does_not_pad() {
     let relay = TestRelay::start(|_| ()).await;
     let room = relay.create_room_with(json!({ "padding": true })).await;
