@@ -193,7 +193,7 @@ impl Problem {
             title,
             status: self.kind.status().as_u16(),
             detail: self.detail.filter(|_| detailed),
-            retry_after_ms: self.retry_after.map(|wait| wait.as_millis()),
+            retry_after_ms: self.retry_after.map(|wait| wait.as_nanos().div_ceil(1_000_000)),
         };
         let body = serde_json::to_vec(&body).expect("plain texts and numbers are JSON");
         let mut answer = answer(self.kind.status(), "application/problem+json", body);
