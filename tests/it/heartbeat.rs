@@ -74,6 +74,30 @@ async fn a_room_ends_with_its_time() {
 }
 
 #[tokio::test]
+async fn a_room_is_forgotten_after_its_last_member_left_and_not_before() {
+    let relay = TestRelay::start(|_| ()).await;
+    let options = serde_json::json!({ "idle_s": 1 });
+    let (room, other) = (
+        relay.create_room_with(options.clone()).await,
+        relay.create_room_with(options.clone()).await,
+    );
+    let mut alice = relay.join(&room).await;
+    // The other room idles out while somebody is in the first one.
+    relay.until("an idle room's end", |totals| totals.count(Count::RecordsExpired) == 1).await;
+    let made = relay.post("/v1/rooms", &other.creation(options.clone())).await;
+    assert_eq!(made.status, 201, "was forgotten");
+    let there = relay.post("/v1/rooms", &room.creation(options.clone())).await;
+    assert_eq!(there.status, 200, "somebody is in it");
+    alice.tell(&serde_json::json!({ "type": "ping", "n": 1 })).await;
+    alice.control_of("pong").await;
+    alice.leave().await;
+    relay.until("both rooms' end", |totals| totals.count(Count::RecordsExpired) == 3).await;
+    let made = relay.post("/v1/rooms", &room.creation(options)).await;
+    assert_eq!(made.status, 201);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_answer_a_close_is_given_up() {
     let relay = TestRelay::start(|config| config.heartbeat.close_timeout_ms = 1000).await;
     let room = relay.create_room().await;

@@ -399,3 +399,20 @@ async fn what_is_said_before_a_kick_is_heard_by_the_kicked() {
     assert_eq!(bob.closed().await, (4004, "kicked".to_owned()));
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn a_large_message_arrives_whole_however_it_is_cut() {
+    let relay = TestRelay::start(|_| ()).await;
+    let (mut alice, bob) = relay.two_members().await;
+    let payload: Vec<u8> = (0..60_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    let len = u16::try_from(payload.len() + 4).unwrap().to_be_bytes();
+    let head = [0x82, 0xFE, len[0], len[1], 0, 0, 0, 0, 1, 0, 0, 0];
+    let mut stream = bob.into_stream();
+    for piece in [&head[..], &payload].concat().chunks(700) {
+        stream.write_all(piece).await.unwrap();
+        // The relay runs in this thread: now it reads what there is.
+        tokio::task::yield_now().await;
+    }
+    assert!(alice.data().await.payload == payload);
+    relay.stop().await;
+}
