@@ -122,7 +122,6 @@ async fn say_goodbye(end: End, session: &Session, mut intake: Intake, limits: &L
     poll_fn(|cx| {
         match outbox.poll_drain(cx, clock::now()) {
             Outlook::Failed => return Poll::Ready(()),
-            Outlook::Closed(_) if peer_closed => return Poll::Ready(()),
             // The peer's close frame cannot be found any more, and the peer waits for our end of
             // the socket (RFC 6455 §7.1.1): show it that there is one. A socket that refuses is gone.
             Outlook::Closed(_) if intake.is_broken() && !half_closed => {
