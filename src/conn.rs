@@ -92,7 +92,7 @@ pub async fn run(
         Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),
         Err(close) => End::told(close),
     };
-    say_goodbye(end, session, intake, &frame_limits(hub.config())).await;
+    say_goodbye(end, session, intake, hub.config()).await;
     hub.metrics().closed(end.close());
     end.close()
 }
@@ -109,7 +109,7 @@ fn frame_limits(config: &Config) -> Limits {
 }
 
 /// Does the closing handshake (RFC 6455 §7.1.2). The sweep gives up on a peer that takes too long.
-async fn say_goodbye(end: End, session: &Session, mut intake: Intake, limits: &Limits) {
+async fn say_goodbye(end: End, session: &Session, mut intake: Intake, config: &Config) {
     let outbox = session.outbox();
     let (close, hint) = match end {
         End::Told(close, hint) => (close, hint),
@@ -119,6 +119,8 @@ async fn say_goodbye(end: End, session: &Session, mut intake: Intake, limits: &L
     outbox.close(close, hint, clock::now());
     let mut peer_closed = end == End::PeerClosed;
     let mut half_closed = false;
+    let limits = frame_limits(config);
+    let mut farewell = Farewell { bytes_left: config.limit.raw_bytes_per_10s as usize };
     poll_fn(|cx| {
         match outbox.poll_drain(cx, clock::now()) {
             Outlook::Failed => return Poll::Ready(()),
@@ -133,7 +135,7 @@ async fn say_goodbye(end: End, session: &Session, mut intake: Intake, limits: &L
         // Unread bytes would turn the end of the socket into a reset, which can overtake the close
         // frame: so the rest is read, and forgotten.
         while !peer_closed {
-            match intake.poll_turn(outbox.socket(), cx, limits, &mut Farewell) {
+            match intake.poll_turn(outbox.socket(), cx, &limits, &mut farewell) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(End::PeerClosed)) => peer_closed = true,
                 Poll::Ready(Err(End::Told(..) | End::Lost)) => return Poll::Ready(()),
@@ -152,11 +154,14 @@ fn poll_closed(session: &Session, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// Waits for the peer's close frame.
-struct Farewell;
+/// Waits for the peer's close frame, and reads no more than a member may send in ten seconds.
+struct Farewell {
+    bytes_left: usize,
+}
 
 impl Receiver for Farewell {
-    fn bytes(&mut self, _: usize) -> Result<(), End> {
+    fn bytes(&mut self, count: usize) -> Result<(), End> {
+        self.bytes_left = self.bytes_left.checked_sub(count).ok_or(End::Lost)?;
         Ok(())
     }
 

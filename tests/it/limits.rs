@@ -209,6 +209,25 @@ async fn what_breaks_the_protocol_is_told_so() {
 }
 
 #[tokio::test]
+async fn who_is_told_to_go_cannot_go_on_sending() {
+    let scene = Scene::with(|config| {
+        config.heartbeat.close_timeout_ms = 60_000;
+        config.limit.raw_bytes_per_10s = 200_000;
+    })
+    .await;
+    // An orphan continuation: from here on the relay only reads to the end.
+    let (code, _, mut stream) = answer_to_bytes(scene.rogue, &masked(0x80, b"x")).await;
+    assert_eq!(code, 1002);
+    let noise = vec![0; 64 * 1024];
+    let mut pieces = 0;
+    while soon("sending", stream.write_all(&noise)).await.is_ok() {
+        pieces += 1;
+        assert!(pieces < 2000, "the relay reads on and on");
+    }
+    scene.relay.stop().await;
+}
+
+#[tokio::test]
 async fn text_frames_have_a_limit_of_their_own() {
     let mut scene = Scene::with(|_| ()).await;
     scene.rogue.message(Message::text(" ".repeat(1025))).await;
