@@ -222,7 +222,7 @@ impl History {
             Some(_) => None,
         };
         let ending = self.endings.get(&room).copied().unwrap_or_default();
-        match hub.reserve(&name(room), Grant { cap, session_s: None }, at(self.now)) {
+        match hub.reserve(&name(room), Grant { cap, session_s: None }) {
             Ok(reservation) => {
                 assert_eq!(expected, None, "reserved");
                 self.reservations.push((room, ending, reservation));

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::core::close::Close;
 use crate::core::limit::Instant;
 use crate::core::token::{Cap, Claims, TokenError};
-use crate::hub::{Grant, Hub, Reservation};
+use crate::hub::{Grant, Reservation};
 use crate::metrics::{Count, Refusal};
 
 /// The subprotocol, which is also the protocol's version.
@@ -137,7 +137,7 @@ fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
     let claims = verified.map_err(TokenError::close)?;
     make_room(app, &claims, now)?;
     let grant = Grant { cap: claims.cap, session_s: claims.session };
-    let reservation = Hub::reserve(&app.hub, &claims.room, grant, now)?;
+    let reservation = app.hub.reserve(&claims.room, grant)?;
     if let Some(replay) = &app.replay {
         replay.burn(claims.kid, claims.jti, now).map_err(|burn| match burn {
             Burn::Used => Refused { close: Close::TokenUsed, why: Refusal::TokenUsed },

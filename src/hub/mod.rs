@@ -88,12 +88,7 @@ impl Hub {
     ///
     /// `Restart` while draining, `TokenInvalid` for a room that is not here (a fresh token comes
     /// with restoring it), `RoomClosed`, `RoomLocked` unless the grant is an owner's, `RoomFull`.
-    pub fn reserve(
-        self: &Arc<Self>,
-        room: &RoomId,
-        grant: Grant,
-        _now: Instant,
-    ) -> Result<Reservation, Close> {
+    pub fn reserve(self: &Arc<Self>, room: &RoomId, grant: Grant) -> Result<Reservation, Close> {
         if self.is_draining() {
             return Err(Close::Restart);
         }
