@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -55,6 +56,7 @@ impl Server {
     pub fn bind(loaded: Loaded) -> io::Result<Self> {
         let Loaded { config, keys, notes: _ } = loaded;
         let listener = listen(config.server.listen(), config.server.listen_backlog)?;
+        outlast(&listener, config.limit.user_timeout())?;
         let operations = match config.server.ops_listen {
             Some(address) => Some(listen(address, OPERATORS_MAX)?),
             None => None,
@@ -323,6 +325,21 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog)
 }
 
+/// Limits how long the kernel keeps a connection whose peer acknowledges nothing or keeps its window
+/// closed. Accepted sockets inherit it, also those that are closed with something unsent, which no
+/// sweep of ours sees any more.
+#[cfg(target_os = "linux")]
+fn outlast(listener: &TcpListener, limit: Option<Duration>) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(limit)
+}
+
+/// Other systems have no such option; their own limits apply.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "setting the option can fail, where there is one")]
+fn outlast(_listener: &TcpListener, _limit: Option<Duration>) -> io::Result<()> {
+    Ok(())
+}
+
 /// Connections of scrapers, probes and operators; more is a mistake.
 const OPERATORS_MAX: u32 = 64;
 
@@ -346,24 +363,45 @@ mod tests {
     use crate::core::secret::SecretBytes;
     use crate::core::token::{Keys, SigningKey};
 
-    /// Ten thousand idle members are ten thousand of these.
-    #[tokio::test]
-    async fn a_connection_is_a_small_task() {
+    fn bound(adjust: impl FnOnce(&mut Config)) -> Server {
         let mut config = Config::default();
         config.server.port = 0;
         config.server.ops_listen = None;
+        adjust(&mut config);
         let kid = Kid::new("k1").unwrap();
         let secret = SecretBytes::new(vec![7; 32]);
         let key = SigningKey { kid, issuer: "lethewire".to_owned(), secret };
         let keys = Keys::new(vec![key]).unwrap();
-        let server = Server::bind(Loaded { config, keys, notes: Vec::new() }).unwrap();
-        let _client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        Server::bind(Loaded { config, keys, notes: Vec::new() }).unwrap()
+    }
+
+    /// A client's socket and the relay's end of it.
+    async fn accepted(server: &Server) -> (TcpStream, TcpStream, SocketAddr) {
+        let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = accept(&server.metrics(), &server.listener).await;
+        (client, stream, peer)
+    }
+
+    /// Ten thousand idle members are ten thousand of these.
+    #[tokio::test]
+    async fn a_connection_is_a_small_task() {
+        let server = bound(|_| ());
+        let (_client, stream, peer) = accepted(&server).await;
         let (place, no_place) = server.shared.place(peer).unwrap();
         let caller = Caller { peer: peer.ip(), no_place };
         let task = connection(Arc::clone(&server.shared.app), stream, caller, place);
         let size = size_of_val(&task);
         assert!(size <= TASK_BYTES_MAX, "{size}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_sockets_outlast_a_silent_peer_for_so_long() {
+        for (ms, expected) in [(0, None), (1234, Some(Duration::from_millis(1234)))] {
+            let server = bound(|config| config.limit.user_timeout_ms = ms);
+            let (_client, stream, _) = accepted(&server).await;
+            assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), expected);
+        }
     }
 
     /// Of these, nine tenths are the state of reading.

@@ -258,6 +258,7 @@ pub struct Limits {
     pub outbox_bytes: u32,
     pub outbox_frames: u32,
     pub write_stall_ms: u32,
+    pub user_timeout_ms: u32,
     pub connections: u32,
     pub connections_per_address: u32,
     pub room_creates_per_min: u32,
@@ -268,6 +269,11 @@ impl Limits {
     /// How long a member's socket may take nothing while something waits for it.
     pub fn write_stall(&self) -> Duration {
         milliseconds(self.write_stall_ms)
+    }
+
+    /// How long the kernel lets sent bytes stay without an acknowledgement; `None` is its own limit.
+    pub fn user_timeout(&self) -> Option<Duration> {
+        (self.user_timeout_ms > 0).then(|| milliseconds(self.user_timeout_ms))
     }
 
     /// How long a refused message counts.

@@ -95,6 +95,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("SLOW_CONSUMER_BUFFER_THRESHOLD", "limit.outbox_bytes", Integer(4096, 268_435_456)),
     variable("MAX_OUTBOX_FRAMES", "limit.outbox_frames", Integer(8, 65_536)),
     variable("WRITE_STALL_TIMEOUT_MS", "limit.write_stall_ms", Integer(100, 600_000)),
+    variable("TCP_USER_TIMEOUT_MS", "limit.user_timeout_ms", Integer(0, 3_600_000)),
     variable("MAX_TOTAL_CONNECTIONS", "limit.connections", Integer(1, 1_000_000)),
     variable("MAX_CONNS_PER_IP", "limit.connections_per_address", Integer(1, 1_000_000)),
     variable("MAX_ROOM_CREATES_PER_IP_PER_MIN", "limit.room_creates_per_min", Integer(1, 100_000)),

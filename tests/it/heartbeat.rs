@@ -4,7 +4,9 @@ use futures_util::StreamExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Heard, TestRelay, soon, unix_now};
-use lethewire::metrics::Count;
+use lethewire::config::Config;
+use lethewire::core::close::Close;
+use lethewire::metrics::{Aggregate, Count};
 
 #[tokio::test]
 async fn members_are_pinged_and_their_answers_counted() {
@@ -116,17 +118,17 @@ async fn a_peer_that_does_not_answer_a_close_is_given_up() {
     relay.stop().await;
 }
 
-#[tokio::test]
-async fn a_stalled_socket_is_closed_before_its_backlog_is_full() {
+/// A relay on which one member talks until the socket of another one, who does not read, is full;
+/// the others hear that this one is lost. Returns how it was counted.
+async fn stalled_with(adjust: impl FnOnce(&mut Config)) -> Aggregate {
     let relay = TestRelay::start(|config| {
-        config.limit.write_stall_ms = 1000;
-        config.heartbeat.close_timeout_ms = 1000;
         config.limit.outbox_bytes = 100_000_000;
         config.limit.outbox_frames = 100_000;
         config.limit.messages_per_10s = 100_000;
         config.limit.frames_per_10s = 100_000;
         config.limit.bytes_per_10s = u32::MAX / 2;
         config.limit.raw_bytes_per_10s = u32::MAX / 2;
+        adjust(config);
     })
     .await;
     let room = relay.create_room().await;
@@ -143,6 +145,30 @@ async fn a_stalled_socket_is_closed_before_its_backlog_is_full() {
         }
     };
     assert!(leave["member"] == stalled.id().as_str() && leave["why"] == "lost");
+    relay.until("the end of its connection", |now| now.connections == 1).await;
     drop(stalled);
+    let totals = relay.totals();
     relay.stop().await;
+    totals
+}
+
+#[tokio::test]
+async fn a_stalled_socket_is_closed_before_its_backlog_is_full() {
+    let totals = stalled_with(|config| {
+        config.limit.write_stall_ms = 1000;
+        config.heartbeat.close_timeout_ms = 1000;
+    })
+    .await;
+    assert_eq!(totals.closed(Close::SlowConsumer), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_window_that_stays_closed_ends_by_the_kernel() {
+    let totals = stalled_with(|config| {
+        config.limit.write_stall_ms = 600_000;
+        config.limit.user_timeout_ms = 500;
+    })
+    .await;
+    assert_eq!(totals.closed(Close::GoingAway), 1);
 }
