@@ -270,7 +270,11 @@ closed_enum!(
         AddressConnections: ("address_connections", None) =>
             "The address has as many connections as it may.",
         Addresses: ("addresses", None) => "More addresses than the relay keeps track of.",
-        Forwarded: ("forwarded", None) => "Fewer forwarded-for entries than trusted proxies.",
+        Forwarded: ("forwarded", None) => "The proxies' part of X-Forwarded-For is missing, malformed or from somebody else.",
+        ProxyHeader: ("proxy_header", None) =>
+            "A connection that did not begin with a PROXY protocol header of version 2.",
+        UntrustedProxy: ("untrusted_proxy", None) =>
+            "A peer that is no trusted proxy, where only those may connect.",
         Origin: ("origin", None) => "The page's origin is not listed.",
         Request: ("request", None) => "A malformed HTTP request or body.",
         Upgrade: ("upgrade", None) => "A malformed WebSocket handshake.",

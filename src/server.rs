@@ -1,9 +1,12 @@
 //! The relay as a whole: listening, letting connections in, sweeping, and the drain.
 //!
-//! Limits on connections are checked at accept, before a byte is read: in all, and per address
-//! unless proxies stand in front. A connection above a limit is still answered, by a few tasks set
+//! Limits on connections are checked at accept, before a byte is read: in all, and per address. Behind
+//! proxies the address is known later: from the header that comes before HTTP ([`proxy`]), or from the
+//! handshake's own fields. A connection above a limit is still answered, by a few tasks set
 //! aside for that, so that clients and load balancers hear why; above that it is dropped. Every
 //! connection is one task on one tracker, which the drain waits for.
+
+mod proxy;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,12 +24,14 @@ use tracing::{error, info, warn};
 
 use crate::admission::addresses::AddressGuard;
 use crate::clock;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, TrustProxy};
 use crate::conn;
 use crate::core::close::Close;
 use crate::http::{App, Caller, Upgraded, serve_operations, serve_public};
 use crate::hub::Hub;
 use crate::metrics::{Aggregate, ConnectionGauge, Count, Level, Metrics, Refusal};
+
+pub(crate) use self::proxy::decode as decode_proxy_header;
 
 /// A relay that has its sockets and does not serve yet.
 pub struct Server {
@@ -145,8 +150,8 @@ async fn accept_public(shared: Arc<Shared>, listener: TcpListener) {
     loop {
         let (stream, peer) = accept(&shared.app.metrics, &listener).await;
         let Some((place, no_place)) = shared.place(peer) else { continue };
-        let caller = Caller { peer: peer.ip(), no_place };
-        shared.tracker.spawn(connection(Arc::clone(&shared.app), stream, caller, place));
+        let caller = Caller { client: peer.ip(), no_place };
+        shared.tracker.spawn(connection(Arc::clone(&shared), stream, caller, place));
     }
 }
 
@@ -174,10 +179,16 @@ struct Place {
 impl Shared {
     /// A place for a new connection, or the reason why it gets only an answer. `None` drops it.
     fn place(&self, peer: SocketAddr) -> Option<(Place, Option<Refusal>)> {
+        let server = &self.app.config.server;
+        // Dropped, because whoever comes past the proxies could say that it is anybody.
+        if server.trust_proxy == TrustProxy::ProxyProtocol && !server.trusts(peer.ip()) {
+            self.app.metrics.refused(Refusal::UntrustedProxy);
+            return None;
+        }
         let refusal = match Arc::clone(&self.places).try_acquire_owned() {
             Err(_) => Refusal::Capacity,
-            // Behind proxies all connections come from them: the handshake counts by address.
-            Ok(permit) if self.app.config.server.trust_proxy > 0 => {
+            // Behind proxies all connections come from them: who it is is known later.
+            Ok(permit) if server.trust_proxy != TrustProxy::Nobody => {
                 return Some((self.counted(permit, None), None));
             }
             Ok(permit) => match self.app.connect(peer.ip()) {
@@ -192,21 +203,73 @@ impl Shared {
         Some((self.counted(permit, None), Some(refusal)))
     }
 
+    /// Reads the proxy's header, and counts the connection for the client that it names. `None`
+    /// drops the connection.
+    async fn introduce(&self, stream: &TcpStream, caller: &mut Caller) -> Option<Introduced> {
+        let limit = self.app.config.http.header_timeout();
+        let header = tokio::time::timeout(limit, proxy::read_header(stream)).await;
+        let Ok(Ok(client)) = header else {
+            self.app.metrics.refused(Refusal::ProxyHeader);
+            return None;
+        };
+        caller.client = client.unwrap_or(caller.client);
+        if caller.no_place.is_some() {
+            return Some(Introduced::default());
+        }
+        match self.app.connect(caller.client) {
+            Ok(address) => Some(Introduced { address, _apology: None }),
+            Err(refusal) => {
+                let Ok(apology) = Arc::clone(&self.apologies).try_acquire_owned() else {
+                    self.app.metrics.refused(refusal);
+                    return None;
+                };
+                caller.no_place = Some(refusal);
+                Some(Introduced { address: None, _apology: Some(apology) })
+            }
+        }
+    }
+
     fn counted(&self, permit: OwnedSemaphorePermit, address: Option<AddressGuard>) -> Place {
         Place { _permit: permit, address, _gauge: self.app.metrics.connection_opened() }
     }
 }
 
+/// What a connection holds while it speaks HTTP, once a proxy has said whose it is.
+#[derive(Default)]
+struct Introduced {
+    address: Option<AddressGuard>,
+    /// A client above its limit keeps one of the few tasks that tell it so, and not only a place:
+    /// otherwise it could take all places of all others.
+    _apology: Option<OwnedSemaphorePermit>,
+}
+
+/// The connection until its upgrade.
+async fn until_upgrade(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    mut caller: Caller,
+) -> Option<Upgraded> {
+    let app = &shared.app;
+    if app.config.server.trust_proxy != TrustProxy::ProxyProtocol {
+        return serve_public(Arc::clone(app), stream, caller).await;
+    }
+    let introduced = shared.introduce(&stream, &mut caller).await?;
+    let mut upgraded = serve_public(Arc::clone(app), stream, caller).await?;
+    upgraded.address = introduced.address;
+    Some(upgraded)
+}
+
 /// One connection from its first byte to its last, in one task.
 fn connection(
-    app: Arc<App>,
+    shared: Arc<Shared>,
     stream: TcpStream,
     caller: Caller,
     mut place: Place,
 ) -> impl Future<Output = ()> + Send {
+    let app = Arc::clone(&shared.app);
     // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers. And
     // made out here, so that the task has no place for what goes in.
-    let http = Box::pin(serve_public(Arc::clone(&app), stream, caller));
+    let http = Box::pin(until_upgrade(shared, stream, caller));
     async move {
         let _panics = CountsPanics(&app.metrics);
         let Some(upgraded) = http.await else { return };
@@ -388,8 +451,8 @@ mod tests {
         let server = bound(|_| ());
         let (_client, stream, peer) = accepted(&server).await;
         let (place, no_place) = server.shared.place(peer).unwrap();
-        let caller = Caller { peer: peer.ip(), no_place };
-        let task = connection(Arc::clone(&server.shared.app), stream, caller, place);
+        let caller = Caller { client: peer.ip(), no_place };
+        let task = connection(Arc::clone(&server.shared), stream, caller, place);
         let size = size_of_val(&task);
         assert!(size <= TASK_BYTES_MAX, "{size}");
     }

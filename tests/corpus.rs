@@ -23,6 +23,11 @@ fn frame() {
 }
 
 #[test]
+fn proxy() {
+    replay("proxy", fuzzing::proxy);
+}
+
+#[test]
 fn rooms() {
     replay("rooms", fuzzing::rooms);
 }

@@ -23,8 +23,8 @@ const GROUPS: &[&[&str]] = &[
     &["hub"],
     &["conn"],
     &["http"],
-    &["fuzzing", "server"],
-    &["cli"],
+    &["server"],
+    &["fuzzing", "cli"],
     &["lib", "main"],
 ];
 

@@ -6,6 +6,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::error::{Note, Problems};
+use super::proxies::TrustProxy;
 use super::schema::Config;
 use super::values::Switch;
 use crate::core::id::Kid;
@@ -14,6 +15,7 @@ use crate::core::token::{NAME_LEN_MAX, is_plain_name};
 /// Adds whatever does not fit together to `problems`.
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     listeners(config, problems);
+    proxies(config, problems);
     texts(config, problems);
     tokens(config, problems);
     rooms(config, problems);
@@ -28,12 +30,14 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
 pub(super) fn notes(config: &Config) -> Vec<Note> {
     let production = config.is_production();
     let https = config.server.public_url.starts_with("https://");
+    let nobody = config.server.trust_proxy == TrustProxy::Nobody;
     let no_origins = config.feature.cors && config.cors.allowed_origins.is_empty();
     [
         (!production && !config.server.host.is_loopback(), Note::DevelopmentExposed),
         (production && no_origins, Note::NoOrigins),
         (production && config.server.public_url.is_empty(), Note::NoPublicUrl),
         (production && https && config.headers.hsts_max_age_s == 0, Note::NoHsts),
+        (production && https && nobody, Note::NoTrustedProxy),
         (!config.feature.token_replay_protection, Note::NoReplayProtection),
     ]
     .into_iter()
@@ -48,6 +52,22 @@ fn listeners(config: &Config, problems: &mut Problems) {
         ops.ip() == server.host || ops.ip().is_unspecified() || server.host.is_unspecified();
     if same_ip && ops.port() == server.port && server.port != 0 {
         problems.add("OPS_LISTEN", "HOST and PORT already listen there; take another port");
+    }
+}
+
+fn proxies(config: &Config, problems: &mut Problems) {
+    let none = config.server.trust_proxy_from.is_empty();
+    match config.server.trust_proxy {
+        TrustProxy::Nobody if !none => problems.add(
+            "TRUST_PROXY_FROM",
+            "TRUST_PROXY is 0, so that no proxy is trusted; set it as well or leave this out",
+        ),
+        TrustProxy::ProxyProtocol if none => problems.add(
+            "TRUST_PROXY_FROM",
+            "TRUST_PROXY is proxy-protocol, where whoever connects says who it is; list the \
+             networks of your proxies",
+        ),
+        _ => {}
     }
 }
 

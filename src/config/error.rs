@@ -66,6 +66,8 @@ pub enum Note {
     NoPublicUrl,
     /// Members use TLS and browsers are not told to insist on it.
     NoHsts,
+    /// TLS ends at a proxy, and no proxy is trusted.
+    NoTrustedProxy,
     /// The replay protection is off.
     NoReplayProtection,
     /// The process may not open a file for every connection that it is configured for.
@@ -116,6 +118,10 @@ impl fmt::Display for Note {
             ),
             Self::NoHsts => f.write_str(
                 "PUBLIC_URL is https and HSTS_MAX_AGE is 0: browsers are not told to insist on TLS",
+            ),
+            Self::NoTrustedProxy => f.write_str(
+                "PUBLIC_URL is https and TRUST_PROXY is 0: whoever comes through the proxy counts as \
+                 one address (docs/proxies/README.md)",
             ),
             Self::NoReplayProtection => f.write_str(
                 "FEATURE_TOKEN_REPLAY_PROTECTION is off: a join token can be used until it expires",

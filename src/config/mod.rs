@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod layer;
 mod origin;
+mod proxies;
 mod schema;
 mod secrets;
 mod show;
@@ -33,6 +34,7 @@ use self::variables::VARIABLES;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Note};
 pub use self::origin::Origins;
+pub use self::proxies::TrustProxy;
 pub use self::schema::{
     Admission, Config, Cors, Deployment, Feature, Headers, Heartbeat, Http, Info, Limits, Log,
     LogFormat, Room, Server, Token,

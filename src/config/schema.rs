@@ -7,9 +7,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::origin::Origins;
+use super::proxies::TrustProxy;
 use super::values::{self, Switch};
 use crate::core::token::Policy;
 
@@ -72,7 +74,8 @@ pub struct Server {
     pub deployment_env: Deployment,
     pub instance_id: String,
     pub public_url: String,
-    pub trust_proxy: u8,
+    pub trust_proxy: TrustProxy,
+    pub trust_proxy_from: Vec<IpNet>,
     pub worker_threads: u32,
     pub listen_backlog: u32,
     pub shutdown_timeout_s: u32,
@@ -83,6 +86,19 @@ impl Server {
     /// Where members connect.
     pub const fn listen(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)
+    }
+
+    /// Whether what this peer says about its clients is believed. An empty list is every peer behind
+    /// `X-Forwarded-For`, and nobody where the PROXY protocol is spoken.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let from = &self.trust_proxy_from;
+        let peer = peer.to_canonical();
+        let listed = from.iter().any(|network| network.contains(&peer));
+        match self.trust_proxy {
+            TrustProxy::Nobody => false,
+            TrustProxy::Forwarded(_) => listed || from.is_empty(),
+            TrustProxy::ProxyProtocol => listed,
+        }
     }
 
     /// How long a drain may take.

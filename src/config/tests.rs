@@ -71,13 +71,14 @@ fn a_file_too_large_to_be_a_configuration_is_refused() {
 
 #[test]
 fn every_variable_sets_its_own_key_and_no_other() {
-    // With these, HSTS_PRELOAD and TOKEN_PREVIOUS_KID may be set as well.
+    // With these, HSTS_PRELOAD, TOKEN_PREVIOUS_KID and TRUST_PROXY_FROM may be set as well.
     let base = [
         ("JOIN_TOKEN_SECRET", SECRET),
         ("JOIN_TOKEN_SECRET_PREVIOUS", OTHER_SECRET),
         ("TOKEN_PREVIOUS_KID", "k0"),
         ("HSTS_MAX_AGE", "31536000"),
         ("HSTS_INCLUDE_SUBDOMAINS", "on"),
+        ("TRUST_PROXY", "1"),
     ];
     let load = |pairs: &[(&'static str, &str)]| {
         let environment = Environment::of(base.into_iter().chain(pairs.iter().copied()));
@@ -91,12 +92,13 @@ fn every_variable_sets_its_own_key_and_no_other() {
             (i128::try_from(values::whole(*number).unwrap()).unwrap() + by).to_string()
         };
         let candidates = match variable.kind {
-            Kind::Integer(..) | Kind::Hops => vec![number(1), number(-1)],
+            Kind::Integer(..) | Kind::Proxies => vec![number(1), number(-1)],
             Kind::Bool => vec!["off".to_owned(), "on".to_owned()],
             Kind::Switch => vec!["off".to_owned()],
             Kind::Word(words) => words.iter().map(ToString::to_string).collect(),
             Kind::Ip => vec!["::1".to_owned()],
             Kind::Socket => vec!["127.0.0.1:1".to_owned()],
+            Kind::Networks => vec!["10.0.0.0/8".to_owned()],
             Kind::Integers(..) => vec!["16,32".to_owned()],
             Kind::Text | Kind::Texts => {
                 vec!["https://other.example".to_owned(), "debug".to_owned()]

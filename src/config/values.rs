@@ -8,8 +8,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use figment::value::{Num, Value};
+use ipnet::IpNet;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+
+use super::proxies::{HOPS_MAX, NETWORKS_MAX, PROXY_PROTOCOL};
 
 /// What a key takes.
 #[derive(Clone, Copy)]
@@ -28,8 +31,10 @@ pub(super) enum Kind {
     Texts,
     /// Whole numbers from the first to the second, separated by commas in the environment.
     Integers(u64, u64),
-    /// How many proxies to trust.
-    Hops,
+    /// How many proxies to trust, or that they speak the PROXY protocol.
+    Proxies,
+    /// Networks, separated by commas in the environment.
+    Networks,
     /// An IP address.
     Ip,
     /// An IP address and port, or nothing.
@@ -42,13 +47,16 @@ impl Kind {
         let text = text.trim_ascii();
         let value = match self {
             Self::Text | Self::Word(_) | Self::Ip | Self::Socket => Value::from(text),
-            Self::Integer(..) | Self::Hops => integer(text)?,
+            Self::Integer(..) => integer(text)?,
+            Self::Proxies => integer(text).unwrap_or_else(|| Value::from(text)),
             Self::Bool => Value::from(boolean(text)?),
             Self::Switch => match boolean(text) {
                 Some(on) => Value::from(on),
                 None => Value::from(text),
             },
-            Self::Texts => Value::from(list(text).map(Value::from).collect::<Vec<_>>()),
+            Self::Texts | Self::Networks => {
+                Value::from(list(text).map(Value::from).collect::<Vec<_>>())
+            }
             Self::Integers(..) => Value::from(list(text).map(integer).collect::<Option<Vec<_>>>()?),
         };
         self.takes(&value).then_some(value)
@@ -61,10 +69,13 @@ impl Kind {
             Self::Text => text.is_some(),
             Self::Word(words) => text.is_some_and(|text| words.contains(&text)),
             Self::Integer(min, max) => is_integer(value, min, max),
-            Self::Hops => is_integer(value, 0, HOPS_MAX),
+            Self::Proxies => is_integer(value, 0, HOPS_MAX) || text == Some(PROXY_PROTOCOL),
             Self::Bool => value.to_bool().is_some(),
             Self::Switch => value.to_bool().is_some() || text == Some("auto"),
             Self::Texts => value.as_array().is_some_and(|list| list.iter().all(is_text)),
+            Self::Networks => value
+                .as_array()
+                .is_some_and(|list| list.len() <= NETWORKS_MAX && list.iter().all(is_network)),
             Self::Integers(min, max) => {
                 value.as_array().is_some_and(|list| list.iter().all(|v| is_integer(v, min, max)))
             }
@@ -78,7 +89,7 @@ impl Kind {
     /// Whether an empty variable means the same as none. Container tools set empty variables for
     /// values that they do not have; only where empty is a value of its own does it count as one.
     pub(super) const fn empty_is_unset(self) -> bool {
-        !matches!(self, Self::Text | Self::Texts | Self::Socket)
+        !matches!(self, Self::Text | Self::Texts | Self::Networks | Self::Socket)
     }
 }
 
@@ -95,10 +106,15 @@ impl fmt::Display for Kind {
             Self::Integers(min, max) => {
                 write!(f, "a list of whole numbers from {min} to {max}")
             }
-            Self::Hops => write!(
+            Self::Proxies => write!(
                 f,
-                "how many proxies are in front of the relay, 0 to {HOPS_MAX}; trusting all of \
-                 X-Forwarded-For would let every client pick its own address"
+                "how many proxies are in front of the relay, 0 to {HOPS_MAX}, or {PROXY_PROTOCOL}; \
+                 trusting all of X-Forwarded-For would let every client pick its own address"
+            ),
+            Self::Networks => write!(
+                f,
+                "a list of at most {NETWORKS_MAX} networks such as 10.0.0.0/8, 2001:db8::/32 or, \
+                 for one address, 192.0.2.1/32"
             ),
             Self::Ip => f.write_str("an IP address such as 127.0.0.1, 0.0.0.0 or ::"),
             Self::Socket => {
@@ -108,11 +124,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Most proxies that can be trusted.
-pub(super) const HOPS_MAX: u64 = 10;
-
 fn is_text(value: &Value) -> bool {
     value.as_str().is_some()
+}
+
+fn is_network(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<IpNet>().is_ok())
 }
 
 fn is_integer(value: &Value, min: u64, max: u64) -> bool {
@@ -292,6 +309,18 @@ mod tests {
         assert!(Kind::Ip.parse("localhost").is_none() && Kind::Ip.parse("1.2.3.4:5").is_none());
         assert!(Kind::Socket.parse("").is_some() && Kind::Socket.parse("[::]:9090").is_some());
         assert!(Kind::Socket.parse("9090").is_none() && Kind::Socket.parse("::1:99999x").is_none());
+    }
+
+    #[test]
+    fn networks_are_addresses_with_a_length() {
+        let all = " 10.0.0.0/8, 192.0.2.1/32,2001:db8::/32,::1/128,0.0.0.0/0 ";
+        assert!(Kind::Networks.parse(all).is_some() && Kind::Networks.parse("").is_some());
+        for text in ["10.0.0.1", "10.0.0.0/33", "10/8", "::/129", "localhost", "10.0.0.0/8;::/0"] {
+            assert!(Kind::Networks.parse(text).is_none(), "{text}");
+        }
+        let many = |count: usize| vec!["10.0.0.0/8"; count].join(",");
+        assert!(Kind::Networks.parse(&many(256)).is_some());
+        assert!(Kind::Networks.parse(&many(257)).is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! fails a test. Names of secrets are in `secrets`, because those have no key.
 
 use super::values::Kind::{
-    self, Bool, Hops, Integer, Integers, Ip, Socket, Switch, Text, Texts, Word,
+    self, Bool, Integer, Integers, Ip, Networks, Proxies, Socket, Switch, Text, Texts, Word,
 };
 use crate::core::token::LIFETIME_HARD_MAX_S;
 
@@ -42,7 +42,8 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("DEPLOYMENT_ENV", "server.deployment_env", Word(&["development", "production"])),
     variable("INSTANCE_ID", "server.instance_id", Text),
     variable("PUBLIC_URL", "server.public_url", Text),
-    variable("TRUST_PROXY", "server.trust_proxy", Hops),
+    variable("TRUST_PROXY", "server.trust_proxy", Proxies),
+    variable("TRUST_PROXY_FROM", "server.trust_proxy_from", Networks),
     variable("WORKER_THREADS", "server.worker_threads", Integer(0, 1024)),
     variable("LISTEN_BACKLOG", "server.listen_backlog", Integer(1, 65_535)),
     variable("SHUTDOWN_TIMEOUT", "server.shutdown_timeout_s", Integer(1, 3600)),

@@ -9,12 +9,14 @@
 
 mod config;
 mod frame;
+mod proxy;
 mod rooms;
 mod token;
 mod wire;
 
 pub use config::config;
 pub use frame::frame;
+pub use proxy::proxy;
 pub use rooms::rooms;
 pub use token::token;
 pub use wire::{control, wire};

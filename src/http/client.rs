@@ -1,20 +1,28 @@
 //! Who is at the other end: the client's address, behind a fixed number of trusted proxies.
 //!
-//! Without proxies it is the socket's. With N of them it is the Nth entry from the right of all
-//! `X-Forwarded-For` lines together; whatever stands left of it, anybody could have written. Fewer
-//! entries than proxies means that the request took another way, and it is refused.
+//! Without proxies it is the socket's, and behind the PROXY protocol what that said before HTTP began.
+//! With N proxies it is the Nth entry from the right of all `X-Forwarded-For` lines together; whatever
+//! stands left of it, anybody could have written. Fewer entries than proxies, or a peer that is none of
+//! them, means that the request took another way, and it is refused.
 
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::HeaderMap;
 
-/// The address of the client, or `None` if the proxies' part of the list is missing or malformed.
-pub(super) fn address(peer: IpAddr, headers: &HeaderMap, proxies: u8) -> Option<IpAddr> {
-    let Some(skipped) = usize::from(proxies).checked_sub(1) else { return Some(peer) };
+use crate::config::{Server, TrustProxy};
+
+/// The address of the client, or `None` if the proxies' part of the list is missing, malformed or not
+/// from a proxy. `peer` is who the connection itself is from.
+pub(super) fn address(peer: IpAddr, headers: &HeaderMap, server: &Server) -> Option<IpAddr> {
+    let TrustProxy::Forwarded(hops) = server.trust_proxy else { return Some(peer) };
+    if !server.trusts(peer) {
+        return None;
+    }
     let lines = headers.get_all("x-forwarded-for").iter();
     let entries = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    // The header map's lines come in one direction only; there are no more of them than a head has.
     let entries: Vec<_> = entries.collect();
-    let entry = entries.into_iter().rev().nth(skipped)?;
+    let entry = entries.into_iter().rev().nth(usize::from(hops.get()) - 1)?;
     parse(std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']))
 }
 
@@ -38,7 +46,30 @@ mod tests {
         for line in lines {
             headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
         }
-        address(PEER, &headers, proxies).map(|address| address.to_string())
+        let mut server = crate::config::Config::default().server;
+        server.trust_proxy = proxies.into();
+        address(PEER, &headers, &server).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn only_the_listed_proxies_are_believed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.9"));
+        let mut server = crate::config::Config::default().server;
+        server.trust_proxy = 1.into();
+        server.trust_proxy_from = vec!["192.0.2.0/24".parse().unwrap()];
+        let client = "203.0.113.9".parse().unwrap();
+        assert_eq!(address(PEER, &headers, &server), Some(client));
+        assert_eq!(address("192.0.3.1".parse().unwrap(), &headers, &server), None);
+    }
+
+    #[test]
+    fn behind_the_proxy_protocol_the_header_is_the_clients_own_invention() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.9"));
+        let mut server = crate::config::Config::default().server;
+        server.trust_proxy = TrustProxy::ProxyProtocol;
+        assert_eq!(address(PEER, &headers, &server), Some(PEER));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     Answer, App, Caller, check_host, client, empty, finish, handshake, is_get, rooms, status,
 };
 use crate::admission::addresses::AddressGuard;
-use crate::config::Admission;
+use crate::config::{Admission, TrustProxy};
 use crate::core::close::Close;
 use crate::hub::Reservation;
 use crate::metrics::Refusal;
@@ -91,16 +91,18 @@ async fn route(
         app.metrics.refused(Refusal::Draining);
         return Err(Problem::reduced_capacity().closing());
     }
-    let proxies = app.config.server.trust_proxy;
-    let from = client::address(caller.peer, request.headers(), proxies).ok_or_else(|| {
+    let server = &app.config.server;
+    let from = client::address(caller.client, request.headers(), server).ok_or_else(|| {
         app.metrics.refused(Refusal::Forwarded);
         Problem::bad_request("the proxies' part of X-Forwarded-For is missing or malformed")
     })?;
     if let Route::WebSocket = route {
-        // Behind proxies all connections come from them; whose they are is known only here.
-        let address = match proxies {
-            0 => None,
-            _ => app.connect(from).map_err(|refusal| app.no_place(refusal))?,
+        // Behind X-Forwarded-For, whose a connection is is known only here.
+        let address = match server.trust_proxy {
+            TrustProxy::Forwarded(_) => {
+                app.connect(from).map_err(|refusal| app.no_place(refusal))?
+            }
+            TrustProxy::Nobody | TrustProxy::ProxyProtocol => None,
         };
         let (answer, reservation) = handshake::upgrade(app, &mut request)?;
         *admitted = Some(Admitted { reservation, address });
@@ -152,7 +154,7 @@ fn ws_url(app: &App, headers: &HeaderMap) -> String {
     let public = app.config.server.public_ws();
     let base = public.unwrap_or_else(|| {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let proxied = app.config.server.trust_proxy > 0;
+        let proxied = app.config.server.trust_proxy != TrustProxy::Nobody;
         let tls = proxied && text("x-forwarded-proto").is_some_and(|proto| proto == "https");
         let host = text(HOST.as_str()).filter(|host| is_authority(host)).unwrap_or_default();
         format!("{}://{host}", if tls { "wss" } else { "ws" })

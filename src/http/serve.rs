@@ -29,8 +29,9 @@ use crate::metrics::Refusal;
 
 /// What the public listener knows about a connection before its first request.
 pub struct Caller {
-    /// The other end of the socket: the client, or the proxy in front of it.
-    pub peer: IpAddr,
+    /// The client: the other end of the socket, or who a trusted proxy says that it is. Behind
+    /// `X-Forwarded-For` it is still the proxy.
+    pub client: IpAddr,
     /// Set on connections above a limit: they get an answer, but no place.
     pub no_place: Option<Refusal>,
 }

@@ -344,7 +344,7 @@ async fn what_follows_the_handshake_at_once_is_not_lost() {
 #[tokio::test]
 async fn behind_a_proxy_the_client_is_who_the_proxy_says() {
     let relay = TestRelay::start(|config| {
-        config.server.trust_proxy = 1;
+        config.server.trust_proxy = 1.into();
         config.limit.connections_per_address = 1;
         config.limit.room_creates_per_min = 1;
     })

@@ -19,6 +19,7 @@ mod http;
 mod limits;
 mod ops;
 mod pages;
+mod proxy_protocol;
 mod relay;
 mod rooms;
 mod tokens;

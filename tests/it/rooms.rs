@@ -40,7 +40,7 @@ async fn the_address_to_connect_to_is_the_public_one() {
     assert_eq!(answer.json()["ws"], "wss://relay.example/v1/ws");
     public.stop().await;
 
-    let proxied = TestRelay::start(|config| config.server.trust_proxy = 1).await;
+    let proxied = TestRelay::start(|config| config.server.trust_proxy = 1.into()).await;
     let body = TestRoom::new().creation(Value::Null).to_string();
     let fields = format!("{JSON}X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-Proto: https\r\n");
     let answer = proxied.call("POST", "/v1/rooms", &fields, &body).await;

@@ -13,7 +13,7 @@ const PRODUCTION: [(&str, &str); 4] = [
 #[test]
 fn production_starts_when_everything_is_set() {
     let loaded = load(None, &Environment::of(PRODUCTION)).unwrap();
-    assert_eq!(loaded.notes, [Note::NoHsts]);
+    assert_eq!(loaded.notes, [Note::NoHsts, Note::NoTrustedProxy]);
     assert!(!loaded.config.demo_page());
 }
 
@@ -65,15 +65,38 @@ fn development_takes_the_same_with_a_word_of_warning() {
 
 #[test]
 fn trusting_all_proxies_is_an_error_in_development_too() {
-    for value in ["true", "yes", "11", "-1", "all"] {
+    for value in ["true", "yes", "11", "-1", "all", "proxy", "Proxy-Protocol"] {
         let problems = problems_of(load(None, &Environment::of([("TRUST_PROXY", value)])));
         assert_eq!(problems.len(), 1, "{value}");
-        assert!(problems[0].starts_with("TRUST_PROXY: "), "{problems:?}");
+        assert!(problems[0].starts_with("TRUST_PROXY: expected how many proxies"), "{problems:?}");
     }
-    assert_eq!(
-        load(None, &Environment::of([("TRUST_PROXY", "2")])).unwrap().config.server.trust_proxy,
-        2
-    );
+    for (value, trusted) in
+        [("0", TrustProxy::Nobody), ("2", 2.into()), ("proxy-protocol", TrustProxy::ProxyProtocol)]
+    {
+        let pairs = [("TRUST_PROXY", value), ("TRUST_PROXY_FROM", "10.0.0.0/8")];
+        let given = if value == "0" { &pairs[..1] } else { &pairs };
+        let loaded = load(None, &Environment::of(given.iter().copied())).unwrap();
+        assert_eq!(loaded.config.server.trust_proxy, trusted);
+    }
+}
+
+#[test]
+fn a_proxy_is_trusted_by_its_network() {
+    let trusts = |trust: &str, from: &str, peer: &str| {
+        let toml = format!("[server]\ntrust_proxy = {trust}\ntrust_proxy_from = {from}");
+        Config::from_toml(&toml).unwrap().server.trusts(peer.parse().unwrap())
+    };
+    let networks = "['10.0.0.0/8', '2001:db8::/32']";
+    for trust in ["1", "'proxy-protocol'"] {
+        for peer in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1"] {
+            assert!(trusts(trust, networks, peer), "{peer}");
+        }
+        for peer in ["11.0.0.1", "::ffff:11.0.0.1", "::10.1.2.3", "2001:db9::1", "127.0.0.1"] {
+            assert!(!trusts(trust, networks, peer), "{peer}");
+        }
+    }
+    assert!(trusts("1", "[]", "11.0.0.1"), "without a list, whoever it is");
+    assert!(!trusts("0", "[]", "11.0.0.1"));
 }
 
 #[test]
@@ -84,6 +107,8 @@ fn values_that_do_not_fit_together_are_refused_by_the_name_to_change() {
         ("[server]\npublic_url = 'relay.example.org'", "PUBLIC_URL"),
         ("[server]\npublic_url = 'https://relay.example.org/x'", "PUBLIC_URL"),
         ("[server]\ninstance_id = 'a b'", "INSTANCE_ID"),
+        ("[server]\ntrust_proxy = 'proxy-protocol'", "TRUST_PROXY_FROM"),
+        ("[server]\ntrust_proxy_from = ['10.0.0.0/8']", "TRUST_PROXY_FROM"),
         ("[log]\nlevel = 'verbose'", "LOG_LEVEL"),
         ("[headers]\ncsp = \"default-src 'none'\\r\\nX: y\"", "CSP_DIRECTIVES"),
         ("[headers]\ncsp = ''", "CSP_DIRECTIVES"),

@@ -85,6 +85,11 @@ impl Talk {
         soon("sending", self.stream.write_all(bytes.as_ref())).await.expect("the socket takes it");
     }
 
+    /// Sends bytes to a relay that may have ended the connection already.
+    pub(crate) async fn try_say(&mut self, bytes: impl AsRef<[u8]>) {
+        let _gone = soon("sending", self.stream.write_all(bytes.as_ref())).await;
+    }
+
     /// Reads one whole answer.
     pub(crate) async fn answer(&mut self) -> Answered {
         let mut answer = self.head().await;
