@@ -1,7 +1,9 @@
 //! The relay under test, and clients that can also misbehave: raw HTTP and WebSocket.
 
 mod member;
+mod pair;
 mod raw;
+mod rogue;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +26,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::member::{Data, Heard, Member};
+pub(crate) use self::pair::Pair;
 pub(crate) use self::raw::{Answered, JSON, Talk, call, masked};
+pub(crate) use self::rogue::{Ending, Rogue, handshake, within};
 
 /// Longest wait for anything that should happen. Far above what it takes; only a broken test or
 /// relay ever waits so long.

@@ -13,6 +13,7 @@
 mod harness;
 
 mod drain;
+mod floods;
 mod handshake;
 mod heartbeat;
 mod http;
