@@ -269,6 +269,16 @@ closed_enum!(
         Capacity: ("capacity", None) => "The relay has as many connections as it takes.",
         AddressConnections: ("address_connections", None) =>
             "The address has as many connections as it may.",
+        AddressHandshakes: ("address_handshakes", None) =>
+            "The address did WebSocket handshakes too quickly.",
+        AddressRequests: ("address_requests", None) => "The address sent requests too quickly.",
+        AddressTokens: ("address_tokens", None) => "The address asked for tokens too quickly.",
+        AddressPace: ("address_pace", None) =>
+            "The address used much of its rooms or tokens and did not wait between two.",
+        AddressFailures: ("address_failures", None) =>
+            "Another failed admission of an address that had too many.",
+        AddressFaults: ("address_faults", None) =>
+            "Too many connections of the address were closed for cause.",
         Addresses: ("addresses", None) => "More addresses than the relay keeps track of.",
         Forwarded: ("forwarded", None) => "The proxies' part of X-Forwarded-For is missing, malformed or from somebody else.",
         ProxyHeader: ("proxy_header", None) =>

@@ -176,6 +176,15 @@ struct Place {
     _gauge: ConnectionGauge,
 }
 
+impl Place {
+    /// Lets the address answer for how its connection ended.
+    fn blame(&self, close: Close) {
+        if let Some(address) = &self.address {
+            address.blame(close, clock::now());
+        }
+    }
+}
+
 impl Shared {
     /// A place for a new connection, or the reason why it gets only an answer. `None` drops it.
     fn place(&self, peer: SocketAddr) -> Option<(Place, Option<Refusal>)> {
@@ -273,7 +282,8 @@ fn connection(
     async move {
         let _panics = CountsPanics(&app.metrics);
         let Some(upgraded) = http.await else { return };
-        proceed(upgraded, &mut place, &app.hub).await;
+        let close = proceed(upgraded, &mut place, &app.hub).await;
+        place.blame(close);
     }
 }
 

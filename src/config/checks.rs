@@ -195,6 +195,16 @@ fn limits(config: &Config, problems: &mut Problems) {
             "SLOW_CONSUMER_BUFFER_THRESHOLD",
             "it is below the longest message with its frame; it takes MAX_PAYLOAD_BYTES and 64 more",
         ),
+        (
+            limit.penalty_max_s < limit.penalty_s,
+            "PENALTY_MAX_S",
+            "it is below PENALTY_S, the first penalty; raise it or lower the other",
+        ),
+        (
+            limit.ipv6_48_factor < limit.ipv6_56_factor,
+            "IPV6_48_FACTOR",
+            "it is below IPV6_56_FACTOR, though a /48 holds 256 of those; raise it or lower the other",
+        ),
     ] {
         if too_small {
             problems.add(name, problem);

@@ -165,6 +165,41 @@ impl Close {
         }
     }
 
+    /// Whether the peer did what it must not do, so that coming back costs it more. Tokens are not
+    /// among them: those are counted as failed admissions.
+    pub const fn is_fault(self) -> bool {
+        match self {
+            Self::Protocol
+            | Self::Unsupported
+            | Self::BadUtf8
+            | Self::TooLarge
+            | Self::BadFrame
+            | Self::UnsupportedVersion
+            | Self::NotPermitted
+            | Self::PaddingViolation
+            | Self::SlowConsumer
+            | Self::RateLimited => true,
+            Self::Left
+            | Self::GoingAway
+            | Self::Bug
+            | Self::Restart
+            | Self::Overload
+            | Self::RoomClosed
+            | Self::RoomLocked
+            | Self::Kicked
+            | Self::Blocked
+            | Self::TokenMissing
+            | Self::TokenInvalid
+            | Self::TokenExpired
+            | Self::SessionExpired
+            | Self::TokenUsed
+            | Self::Idle
+            | Self::HeartbeatLost
+            | Self::RoomFull
+            | Self::OrderLost => false,
+        }
+    }
+
     /// The reason text: the name, and the hint in milliseconds where there is one (`name;r=<ms>`).
     pub fn reason(self, retry_after: Option<Duration>) -> String {
         match retry_after {

@@ -46,6 +46,12 @@ impl Limit {
         Self { amount: amount.max(1), period_ns: nanos(period).max(1) }
     }
 
+    /// The same with `factor` times the amount.
+    #[must_use]
+    pub const fn times(self, factor: u32) -> Self {
+        Self { amount: self.amount.saturating_mul(factor as u64), period_ns: self.period_ns }
+    }
+
     /// What can be taken at once from a full bucket.
     pub const fn amount(self) -> u64 {
         self.amount
@@ -86,6 +92,17 @@ impl Bucket {
         }
     }
 
+    /// How much is missing now, rounded up.
+    pub fn used(&self, limit: &Limit, now: Instant) -> u64 {
+        let missing = u128::from(self.full_at.0.saturating_sub(now.0)) * u128::from(limit.amount);
+        u64::try_from(missing.div_ceil(u128::from(limit.period_ns))).unwrap_or(u64::MAX)
+    }
+
+    /// When the bucket will be full if nothing more is taken; in the past if it is.
+    pub const fn full_at(&self) -> Instant {
+        self.full_at
+    }
+
     /// Whether the bucket is full again, so that it need not be kept.
     pub fn is_full(&self, now: Instant) -> bool {
         self.full_at <= now
@@ -113,6 +130,18 @@ mod tests {
         assert_eq!(bucket.take(&limit, 2, now.after(2 * SECOND)), Ok(()));
         assert!(!bucket.is_full(now.after(11 * SECOND)));
         assert!(bucket.is_full(now.after(12 * SECOND)));
+    }
+
+    #[test]
+    fn what_is_missing_comes_back_with_time() {
+        let limit = Limit::new(5, 10 * SECOND).times(2);
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.used(&limit, Instant::START), 0);
+        assert_eq!(bucket.take(&limit, 10, Instant::START), Ok(()));
+        assert_eq!(bucket.used(&limit, Instant::START), 10);
+        assert_eq!(bucket.used(&limit, Instant::START.after(SECOND / 2)), 10);
+        assert_eq!(bucket.used(&limit, Instant::START.after(7 * SECOND)), 3);
+        assert_eq!(bucket.full_at(), Instant::START.after(10 * SECOND));
     }
 
     #[test]

@@ -1,25 +1,22 @@
 //! What all requests share: the configuration, the tables, the keys, and whether a drain is on.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::cors::Origins;
 use super::headers::Fixed;
-use super::problem::Problem;
 use super::status;
-use crate::admission::addresses::{AddressGuard, Addresses, TooMany};
+use crate::admission::addresses::Addresses;
 use crate::admission::records::Records;
 use crate::admission::replay::Replay;
 use crate::clock;
 use crate::config::Config;
 use crate::core::token::{Keys, Policy};
 use crate::hub::Hub;
-use crate::metrics::{Metrics, Refusal};
+use crate::metrics::Metrics;
 
 /// What all requests of a relay share.
 pub struct App {
@@ -57,11 +54,7 @@ impl App {
         let hub = Hub::new(Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&records));
         let feature = &config.feature;
         let policy = config.token.policy();
-        let addresses = if feature.ip_tracking {
-            Some(Addresses::new((&*config).into(), clock::now())?)
-        } else {
-            None
-        };
+        let addresses = Addresses::of(&config, clock::now())?;
         let replay = feature.token_replay_protection.then(|| Replay::of(&config));
         let fixed = Fixed::new(&config).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, "headers.csp is no header value")
@@ -114,28 +107,4 @@ impl App {
     pub(super) fn ask_for_drain(&self) {
         self.drain_asked.cancel();
     }
-
-    /// Counts one more connection of an address, unless it has too many.
-    pub fn connect(&self, from: IpAddr) -> Result<Option<AddressGuard>, Refusal> {
-        let Some(addresses) = &self.addresses else { return Ok(None) };
-        addresses.connect(from, clock::now()).map(Some).map_err(|too_many| match too_many {
-            TooMany::Addresses => Refusal::Addresses,
-            TooMany::Connections | TooMany::RoomCreations(_) => Refusal::AddressConnections,
-        })
-    }
-
-    /// The answer to somebody for whom there is no place.
-    pub(super) fn no_place(&self, refusal: Refusal) -> Problem {
-        self.metrics.refused(refusal);
-        match refusal {
-            Refusal::AddressConnections => {
-                let quota = u64::from(self.config.limit.connections_per_address);
-                Problem::quota_exceeded("connections", quota, CONNECTIONS_WAIT, CONNECTIONS_WAIT)
-            }
-            _ => Problem::reduced_capacity(),
-        }
-    }
 }
-
-/// Connections come free when others end; there is no telling when.
-const CONNECTIONS_WAIT: Duration = Duration::from_secs(5);

@@ -2,8 +2,11 @@
 //!
 //! What is wrong with the request itself is answered in plain HTTP. What is wrong with its token is
 //! not, because a browser cannot see the status of a failed handshake: the handshake is completed
-//! and the connection closed at once with the code. The token is burnt last, when a place in the
-//! room is already held, so that a refusal for any other reason does not use it up.
+//! and the connection closed at once with the code. Only an address that failed too often before
+//! is told no more than 429. The token is burnt last, when a place in the room is already held, so
+//! that a refusal for any other reason does not use it up.
+
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +22,7 @@ use super::{Answer, App};
 use crate::admission::records;
 use crate::admission::replay::Burn;
 use crate::clock;
-use crate::core::close::Close;
+use crate::core::close::{Advice, Close};
 use crate::core::limit::Instant;
 use crate::core::token::{Cap, Claims, TokenError};
 use crate::hub::{Grant, Reservation};
@@ -34,16 +37,23 @@ const BEARER: &str = "lethewire.bearer.";
 /// it with.
 pub(super) fn upgrade(
     app: &App,
+    from: IpAddr,
     request: &mut Request<Incoming>,
 ) -> Result<(Answer, Result<Reservation, Close>), Problem> {
     check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
     let offer = Offer::of(request.headers());
     let speaks = offer.version;
     let admitted = if speaks { admit(app, &offer) } else { Err(Close::UnsupportedVersion.into()) };
-    let admitted = admitted.map_err(|Refused { close, why }| {
-        app.metrics.refused(why);
-        close
-    });
+    let admitted = match admitted {
+        Ok(reservation) => Ok(reservation),
+        Err(Refused { close, why }) => {
+            if close.advice() == Advice::FreshToken {
+                app.take_failure(from)?;
+            }
+            app.metrics.refused(why);
+            Err(close)
+        }
+    };
     let Ok((answer, _socket)) = fastwebsockets::upgrade::upgrade(&mut *request) else {
         return Err(Problem::bad_request("not a WebSocket handshake"));
     };

@@ -15,6 +15,7 @@ mod ops;
 mod page;
 mod problem;
 mod public;
+mod quota;
 mod rooms;
 mod serve;
 mod status;

@@ -1,7 +1,9 @@
 //! The public listener: its routes, and the order in which a request is looked at.
 //!
 //! Host and origin first, then path and method, then whether there is a place for the connection,
-//! then the call itself. Reading a body or a token comes last.
+//! then what its address may still take, then the call itself. Reading a body or a token comes last.
+//! What is answered before the address is looked at costs no more than telling somebody that he
+//! asked too often.
 
 use std::net::IpAddr;
 
@@ -97,6 +99,7 @@ async fn route(
         Problem::bad_request("the proxies' part of X-Forwarded-For is missing or malformed")
     })?;
     if let Route::WebSocket = route {
+        app.take_handshake(from)?;
         // Behind X-Forwarded-For, whose a connection is is known only here.
         let address = match server.trust_proxy {
             TrustProxy::Forwarded(_) => {
@@ -104,10 +107,11 @@ async fn route(
             }
             TrustProxy::Nobody | TrustProxy::ProxyProtocol => None,
         };
-        let (answer, reservation) = handshake::upgrade(app, &mut request)?;
+        let (answer, reservation) = handshake::upgrade(app, from, &mut request)?;
         *admitted = Some(Admitted { reservation, address });
         return Ok(answer);
     }
+    app.take_request(from)?;
     call(app, route, from, request).await
 }
 
@@ -122,8 +126,8 @@ async fn call(
     let answered = match JsonBody::read(request, &app.config.http).await {
         Ok(body) => match route {
             Route::Rooms => rooms::create(app, &body, from, ws),
-            Route::Tokens => rooms::token(app, &body, ws),
-            _ => rooms::rule(app, &body),
+            Route::Tokens => rooms::token(app, &body, from, ws),
+            _ => rooms::rule(app, &body, from),
         },
         Err(problem) => Err(problem),
     };

@@ -5,7 +5,6 @@
 //! proven its key.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::body::{JsonBody, Object};
 use super::problem::{Kind, Problem};
 use super::{Answer, App, empty, json};
-use crate::admission::addresses::TooMany;
 use crate::admission::records::{Refused, View};
 use crate::clock;
 use crate::core::admission::{
@@ -40,8 +38,12 @@ pub(super) fn create(
     let room = room_id(&key, &owner);
     let now = clock::now();
     match app.records.view(&room) {
-        Some(view) => may_enter(app, &room, &view, false)?,
-        None => may_make(app, from, now)?,
+        Some(view) => {
+            app.take_token(from)?;
+            may_enter(app, &room, &view, false)?;
+        }
+        None if app.records.is_full() => return Err(at_capacity(app, Refusal::Rooms)),
+        None => app.take_room(from)?,
     }
     // Also for a room that is there: one that was made without an owner learns its owner here.
     let new = make(app, &room, owner, options, now)?;
@@ -52,16 +54,22 @@ pub(super) fn create(
 }
 
 /// `POST /v1/tokens`: hands out a token for a room that is there.
-pub(super) fn token(app: &App, body: &JsonBody, ws: String) -> Result<Answer, Problem> {
+pub(super) fn token(
+    app: &App,
+    body: &JsonBody,
+    from: IpAddr,
+    ws: String,
+) -> Result<Answer, Problem> {
     let asked: AskForToken<'_> = body.parse()?;
     let room = RoomId::from_base64url(asked.room).ok_or(BAD_ROOM)?;
     let key = AdmissionKey::from_base64url(asked.key).ok_or(BAD_KEY)?;
     let secret = asked.owner_secret.map(|text| OwnerSecret::from_base64url(text).ok_or(BAD_OWNER));
     let secret = secret.transpose()?;
 
+    app.take_token(from)?;
     let view = app.records.authorize(&room, &key);
     let owner = secret.as_ref().is_none_or(|secret| app.records.owner_matches(&room, secret));
-    let Some(view) = view.filter(|_| owner) else { return Err(not_admitted(app)) };
+    let Some(view) = view.filter(|_| owner) else { return Err(not_admitted(app, from)) };
     may_enter(app, &room, &view, secret.is_some())?;
     let mut cap = Cap::SEND.with(Cap::RECEIVE);
     if secret.is_some() {
@@ -73,14 +81,14 @@ pub(super) fn token(app: &App, body: &JsonBody, ws: String) -> Result<Answer, Pr
 }
 
 /// `POST /v1/owner`: closes, locks, unlocks a room, changes its options, or removes a member.
-pub(super) fn rule(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
+pub(super) fn rule(app: &App, body: &JsonBody, from: IpAddr) -> Result<Answer, Problem> {
     let asked: Rule<'_> = body.parse()?;
     let room = RoomId::from_base64url(asked.room).ok_or(BAD_ROOM)?;
     let secret = OwnerSecret::from_base64url(asked.owner_secret).ok_or(BAD_OWNER)?;
     let member = asked.member.map(|text| MemberId::from_base64url(text).ok_or(BAD_MEMBER));
     let member = member.transpose()?;
     if !app.records.owner_matches(&room, &secret) {
-        return Err(not_admitted(app));
+        return Err(not_admitted(app, from));
     }
     if app.records.view(&room).is_some_and(|view| view.closed) {
         return Err(refuse(app, Refusal::RoomClosed, Kind::RoomClosed));
@@ -96,29 +104,13 @@ pub(super) fn rule(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
             app.records.set_options(&room, &options.0.into()).map_err(|refused| match refused {
                 Refused::Options => BAD_OPTIONS.into(),
                 Refused::Closed | Refused::Full => Problem::from(Kind::RoomClosed),
-                Refused::Unknown => not_admitted(app),
+                Refused::Unknown => not_admitted(app, from),
             })?;
             app.hub.options_changed(&room, now);
         }
         _ => return Err(Problem::bad_request("no such op, or not with these fields")),
     }
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-/// Whether there is a place for another room, and the address may make one now.
-fn may_make(app: &App, from: IpAddr, now: Instant) -> Result<(), Problem> {
-    if app.records.is_full() {
-        return Err(at_capacity(app, Refusal::Rooms));
-    }
-    let Some(addresses) = &app.addresses else { return Ok(()) };
-    addresses.create_room(from, now).map_err(|too_many| match too_many {
-        TooMany::RoomCreations(wait) => {
-            app.metrics.refused(Refusal::RoomCreations);
-            let quota = u64::from(app.config.limit.room_creates_per_min);
-            Problem::quota_exceeded("room-creations", quota, MINUTE, wait)
-        }
-        TooMany::Addresses | TooMany::Connections => at_capacity(app, Refusal::Addresses),
-    })
 }
 
 /// Makes a record, or finds it. Says whether it is new.
@@ -164,8 +156,12 @@ fn mint(app: &App, room: &RoomId, cap: Cap) -> Result<zeroize::Zeroizing<String>
     Ok(app.keys.mint(&app.policy, room, cap, ttl_s, None, jti, clock::unix_now()))
 }
 
-fn not_admitted(app: &App) -> Problem {
-    refuse(app, Refusal::Admission, Kind::AdmissionFailed)
+/// The answer to an unknown room and to a wrong key; another one if there were too many of them.
+fn not_admitted(app: &App, from: IpAddr) -> Problem {
+    match app.take_failure(from) {
+        Ok(()) => refuse(app, Refusal::Admission, Kind::AdmissionFailed),
+        Err(too_many) => too_many,
+    }
 }
 
 fn at_capacity(app: &App, refusal: Refusal) -> Problem {
@@ -228,8 +224,6 @@ struct TokenAnswer<'a> {
     expires_in_s: u32,
     ws: String,
 }
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is wrong with a value, shown in development.
 struct Bad(&'static str);

@@ -134,6 +134,8 @@ fn values_that_do_not_fit_together_are_refused_by_the_name_to_change() {
         ("[limit]\nbytes_per_10s = 65536\nraw_bytes_per_10s = 65599", "MAX_RAW_BYTES_PER_10S"),
         ("[limit]\nframes_per_10s = 299", "MAX_FRAMES_PER_10S"),
         ("[limit]\noutbox_bytes = 65599", "SLOW_CONSUMER_BUFFER_THRESHOLD"),
+        ("[limit]\npenalty_s = 901", "PENALTY_MAX_S"),
+        ("[limit]\nipv6_56_factor = 17", "IPV6_48_FACTOR"),
     ] {
         let error = Config::from_toml(toml).expect_err(toml);
         assert_eq!(error.problems().len(), 1, "{toml}: {error}");
@@ -151,6 +153,7 @@ fn values_at_the_edge_fit() {
         "[room]\nidle_s = 60\nttl_s = 60",
         "[limit]\nbytes_per_10s = 65536\nraw_bytes_per_10s = 65600\noutbox_bytes = 65600",
         "[limit]\nframes_per_10s = 300",
+        "[limit]\npenalty_s = 900\nipv6_56_factor = 16",
     ] {
         assert_eq!(Config::from_toml(toml).err(), None, "{toml}");
     }
