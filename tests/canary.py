@@ -293,6 +293,7 @@ def check(environment):
         INSTANCE_ID=shown,
         JOIN_TOKEN_SECRET=secret,
         MAX_CONNS_PER_IP="100",
+        MAX_FAULTS_PER_IP="1000",
         **environment,
     ) as relay:
         told, errors = visit(relay, canaries)

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod addresses;
 mod drain;
 mod floods;
 mod handshake;

@@ -90,9 +90,9 @@ impl From<&Config> for AddressLimits {
             widest: narrow.times(limit.ipv6_48_factor.max(1)),
             narrow,
             ladder: Ladder {
-                first_s: limit.penalty_s,
-                most_s: limit.penalty_max_s,
-                memory_s: limit.penalty_memory_s,
+                first: limit.penalty_s,
+                most: limit.penalty_max_s,
+                memory: limit.penalty_memory_s,
             },
             entries_max: usize::try_from(limit.addresses).unwrap_or(usize::MAX),
         }

@@ -181,7 +181,7 @@ impl Table {
             return Ok(place);
         }
         if self.slots.len() >= limits.entries_max {
-            self.make_room(&key, kept, limits, now)?;
+            self.make_room(key, kept, limits, now)?;
         }
         let slot = Slot { entry: Entry::default(), key, forgotten: false };
         let place = u32::try_from(self.slots.insert(slot)).unwrap_or(NOWHERE);
@@ -192,12 +192,12 @@ impl Table {
     /// Drops the entry that would be forgotten soonest, among some.
     fn make_room(
         &mut self,
-        key: &Key,
+        key: Key,
         kept: &Places,
         limits: &AddressLimits,
         now: Instant,
     ) -> Result<(), Refused> {
-        let mut random = u64::from_be_bytes(*key);
+        let mut random = u64::from_be_bytes(key);
         let mut worst: Option<(Instant, usize)> = None;
         for _ in 0..SAMPLE {
             let place = next(&mut random, self.slots.len());

@@ -76,6 +76,11 @@ impl Answered {
 impl Talk {
     pub(crate) async fn to(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("the relay listens");
+        Self::over(stream)
+    }
+
+    /// Over a connection that was made in a way of its own.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("connected");
         Self { stream, unread: Vec::new() }
     }
