@@ -1,5 +1,5 @@
-//! See `letheproxy::fuzzing::proxy`.
+//! See `lethewire::fuzzing::proxy`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| letheproxy::fuzzing::proxy(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lethewire::fuzzing::proxy(data));
