@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Request, Version};
 
@@ -73,8 +73,8 @@ fn check(request: &Request<Incoming>) -> Result<(), Problem> {
         return Err(Problem::bad_request("a handshake is HTTP/1.1"));
     }
     // A body here is a second request for somebody in between who reads it otherwise.
-    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Problem::bad_request("a handshake has no body").closing());
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Err(Problem::bad_request("a handshake has no body"));
     }
     if !lists(headers, &UPGRADE, "websocket") || !lists(headers, &CONNECTION, "upgrade") {
         return Err(Problem::upgrade_required());

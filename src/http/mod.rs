@@ -9,6 +9,7 @@ mod app;
 mod body;
 mod client;
 mod cors;
+mod framing;
 mod handshake;
 mod headers;
 mod ops;
@@ -21,13 +22,12 @@ mod serve;
 mod status;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use self::headers::Dress;
-use self::problem::Problem;
 
 pub use self::app::App;
 pub use self::serve::{Caller, Upgraded, serve_operations, serve_public};
@@ -39,13 +39,6 @@ type Answer = Response<Full<Bytes>>;
 fn finish(app: &App, answer: &mut Answer, dress: Dress) {
     app.fixed.dress(answer.headers_mut(), dress);
     app.metrics.answered(answer.status().as_u16());
-}
-
-/// HTTP/1.1 demands exactly one `Host` (RFC 9112, section 3.2), and the library does not look.
-fn check_host(request: &Request<Incoming>) -> Result<(), Problem> {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    let old = request.version() == Version::HTTP_10 && hosts == 0;
-    if hosts == 1 || old { Ok(()) } else { Err(Problem::bad_request("one Host").closing()) }
 }
 
 fn is_get(method: &Method) -> bool {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::body::JsonBody;
 use super::headers::Dress;
 use super::problem::{Kind, Problem};
-use super::{Answer, App, answer, check_host, empty, finish, is_get, json, status};
+use super::{Answer, App, answer, empty, finish, framing, is_get, json, status};
 use crate::admission::records::Refused;
 use crate::clock;
 use crate::core::id::RoomId;
@@ -26,7 +26,7 @@ pub(super) async fn answer_to(app: &App, request: Request<Incoming>) -> Answer {
 }
 
 async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Problem> {
-    check_host(&request)?;
+    framing::check(app, &request)?;
     if request.headers().contains_key(ORIGIN) {
         return Err(Kind::OriginDenied.into());
     }

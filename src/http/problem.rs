@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     RoomFull,
     /// The room was closed.
     RoomClosed,
+    /// The body's length has to be told before.
+    LengthRequired,
     /// The body is too large.
     ContentTooLarge,
     /// The body is not JSON.
@@ -46,7 +48,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::AdmissionFailed,
         Self::OriginDenied,
@@ -55,6 +57,7 @@ impl Kind {
         Self::RequestTimeout,
         Self::RoomFull,
         Self::RoomClosed,
+        Self::LengthRequired,
         Self::ContentTooLarge,
         Self::UnsupportedMediaType,
         Self::RoomLocked,
@@ -72,6 +75,7 @@ impl Kind {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RoomFull => StatusCode::CONFLICT,
             Self::RoomClosed => StatusCode::GONE,
+            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RoomLocked => StatusCode::LOCKED,
@@ -104,6 +108,7 @@ impl Kind {
             Self::NotFound => ("about:blank", "Not Found"),
             Self::MethodNotAllowed => ("about:blank", "Method Not Allowed"),
             Self::RequestTimeout => ("about:blank", "Request Timeout"),
+            Self::LengthRequired => ("about:blank", "Length Required"),
             Self::ContentTooLarge => ("about:blank", "Content Too Large"),
             Self::UnsupportedMediaType => ("about:blank", "Unsupported Media Type"),
             Self::UpgradeRequired => ("about:blank", "Upgrade Required"),
@@ -169,6 +174,7 @@ impl Problem {
             self.kind,
             Kind::BadRequest
                 | Kind::RequestTimeout
+                | Kind::LengthRequired
                 | Kind::ContentTooLarge
                 | Kind::UnsupportedMediaType
         )
@@ -261,6 +267,7 @@ mod tests {
                 Kind::RequestTimeout => (408, "about:blank"),
                 Kind::RoomFull => (409, "room-full"),
                 Kind::RoomClosed => (410, "room-closed"),
+                Kind::LengthRequired => (411, "about:blank"),
                 Kind::ContentTooLarge => (413, "about:blank"),
                 Kind::UnsupportedMediaType => (415, "about:blank"),
                 Kind::RoomLocked => (423, "room-locked"),

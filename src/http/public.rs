@@ -1,14 +1,14 @@
 //! The public listener: its routes, and the order in which a request is looked at.
 //!
-//! Host and origin first, then path and method, then whether there is a place for the connection,
-//! then what its address may still take, then the call itself. Reading a body or a token comes last.
-//! What is answered before the address is looked at costs no more than telling somebody that he
-//! asked too often.
+//! The message itself and its origin first, then path and method, then whether there is a place for
+//! the connection, then what its address may still take, then the call itself. Reading a body or a
+//! token comes last. What is answered before the address is looked at costs no more than telling
+//! somebody that he asked too often.
 
 use std::net::IpAddr;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap};
+use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::body::JsonBody;
@@ -17,7 +17,7 @@ use super::headers::Dress;
 use super::page;
 use super::problem::{Kind, Problem};
 use super::{
-    Answer, App, Caller, check_host, client, empty, finish, handshake, is_get, rooms, status,
+    Answer, App, Caller, client, empty, finish, framing, handshake, is_get, rooms, status,
 };
 use crate::admission::addresses::AddressGuard;
 use crate::config::{Admission, TrustProxy};
@@ -40,11 +40,16 @@ pub(super) async fn answer_to(
     let asker = app.origins.asker(request.headers());
     let mut dress = Dress::Interface;
     let mut admitted = None;
+    let is_handshake = request.uri().path() == WS_PATH;
     let answered = route(app, caller, &asker, request, &mut dress, &mut admitted).await;
     let mut answer = answered.unwrap_or_else(|problem| {
         dress = Dress::Interface;
         problem.into_answer(app.config.detailed_errors())
     });
+    // Whoever passed a handshake on may take what follows for a tunnel's bytes and not look at it.
+    if is_handshake && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     asker.dress(answer.headers_mut());
     finish(app, &mut answer, dress);
     (answer, admitted)
@@ -58,7 +63,7 @@ async fn route(
     dress: &mut Dress,
     admitted: &mut Option<Admitted>,
 ) -> Result<Answer, Problem> {
-    check_host(&request)?;
+    framing::check(app, &request)?;
     if matches!(asker, Asker::Stranger) {
         app.metrics.refused(Refusal::Origin);
         return Err(Kind::OriginDenied.into());
@@ -163,7 +168,7 @@ fn ws_url(app: &App, headers: &HeaderMap) -> String {
         let host = text(HOST.as_str()).filter(|host| is_authority(host)).unwrap_or_default();
         format!("{}://{host}", if tls { "wss" } else { "ws" })
     });
-    format!("{base}/v1/ws")
+    format!("{base}{WS_PATH}")
 }
 
 /// Whether a `Host` is a name or address with an optional port, and nothing that means more in a
@@ -172,6 +177,9 @@ fn is_authority(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !host.is_empty() && host.bytes().all(plain)
 }
+
+/// Where handshakes go.
+const WS_PATH: &str = "/v1/ws";
 
 /// What there is on the public listener.
 #[derive(Clone, Copy)]
@@ -193,7 +201,7 @@ impl Route {
             "/v1/rooms" if open => Self::Rooms,
             "/v1/tokens" if open => Self::Tokens,
             "/v1/owner" if open => Self::Owner,
-            "/v1/ws" => Self::WebSocket,
+            WS_PATH => Self::WebSocket,
             "/v1/info" => Self::Info,
             "/live" => Self::Live,
             "/ready" if app.config.feature.readiness_endpoint => Self::Ready,

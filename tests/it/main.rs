@@ -24,4 +24,5 @@ mod pages;
 mod proxy_protocol;
 mod relay;
 mod rooms;
+mod smuggling;
 mod tokens;
