@@ -14,18 +14,18 @@ floods! {
         by_stranger(format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20))).answered(431),
     a_body_that_says_it_is_too_large:
         by_stranger(post("Content-Length: 1000000000", &"x".repeat(1 << 20))).answered(413),
-    a_body_that_turns_out_too_large: by_stranger(post(
+    a_body_in_chunks_that_turns_out_too_large: by_stranger(post(
         "Transfer-Encoding: chunked",
         &format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(1000),
-    )).answered(413),
+    )).answered(411),
     a_body_of_one_byte_chunks: by_stranger(post(
         "Transfer-Encoding: chunked",
         &"1\r\nx\r\n".repeat(100_000),
-    )).answered(413),
+    )).answered(411),
     a_chunk_with_an_endless_extension: by_stranger(post(
         "Transfer-Encoding: chunked",
         &format!("1;{}", "x".repeat(1 << 20)),
-    )).answered(400),
+    )).answered(411),
 
     // Too slow.
     no_request_at_all: by_stranger("").with(hurried).cut(),
