@@ -56,12 +56,15 @@ pub struct Template {
     pub bytes: Vec<u8>,
     /// Where the payload begins.
     pub payload_at: usize,
-    /// Whether the payload is masked.
-    pub is_masked: bool,
+    /// How many masked bytes stand before the payload under the same mask; none if it has no mask.
+    pub masked_from: Option<usize>,
 }
 
 /// See the module's text.
 pub trait Dialect: Sync {
+    /// Whether payloads travel inside text, where only some characters do.
+    const TEXT: bool = false;
+
     /// Whether a sender hears itself.
     fn echoes(&self) -> bool {
         false

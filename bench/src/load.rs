@@ -7,8 +7,10 @@
 
 pub mod churn;
 mod conn;
+mod intake;
 mod ledger;
 mod message;
+mod speech;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -84,7 +84,7 @@ pub(super) fn frame(input: &[u8], extra: usize) -> Result<Option<Frame>, Fault> 
 pub(super) fn template(head: &[u8], payload: &[u8]) -> Template {
     let mut bytes = Vec::new();
     let at = websocket::put_frame(&mut bytes, BINARY, &[head, payload].concat());
-    Template { bytes, payload_at: at + head.len(), is_masked: true }
+    Template { bytes, payload_at: at + head.len(), masked_from: Some(head.len()) }
 }
 
 /// The answer to a ping.
@@ -93,6 +93,6 @@ pub(super) fn pong(ping: &[u8], out: &mut Vec<u8>) {
     websocket::put_frame(out, PONG, ping.get(2..).unwrap_or_default());
 }
 
-fn close_code(body: &[u8]) -> u16 {
+pub(super) fn close_code(body: &[u8]) -> u16 {
     body.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code))
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::conn::{Conn, State, connect};
-use super::message::{self, HEAD, Head};
+use super::message::{self, Head, head_len};
 use super::{Faults, Moment};
 use crate::Fault;
-use crate::dialect::{Dialect, Frame, Shake, Ticket};
+use crate::dialect::{Dialect, Frame, Ticket};
 
 /// What churn to make.
 #[derive(Clone, Debug)]
@@ -149,7 +149,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
             plan,
             poll: Poll::new()?,
             lobbies: Vec::new(),
-            filling: message::filling(plan.payload),
+            filling: message::filling(plan.payload, D::TEXT),
             scratch: vec![0; SCRATCH_BYTES],
             heard: 0,
         };
@@ -221,7 +221,11 @@ impl<'a, D: Dialect> Worker<'a, D> {
             // Taken out, so that the worker is free to act on it.
             let conn = if is_visitor { place.visitor.take() } else { place.listener.take() };
             let Some(mut conn) = conn else { continue };
-            self.greet(&mut conn, event.is_writable())?;
+            if event.is_writable() {
+                conn.greet_if_open(self.dialect)?;
+                // A peer that has gone is seen when it is read.
+                let _ = conn.flush();
+            }
             if !is_visitor {
                 self.tend_listener(&mut conn)?;
                 self.lobbies[lobby].listener = Some(conn);
@@ -231,20 +235,6 @@ impl<'a, D: Dialect> Worker<'a, D> {
                 drop(conn);
                 self.next_visit(lobby)?;
             }
-        }
-        Ok(())
-    }
-
-    fn greet(&self, conn: &mut Conn, is_writable: bool) -> Result<(), Fault> {
-        if is_writable && conn.state == State::Opening {
-            conn.stream.set_nodelay(true)?;
-            conn.state = State::Shaking(0);
-            let ticket = conn.ticket.clone();
-            self.dialect.greet(&ticket, conn.out());
-        }
-        if is_writable {
-            // A peer that has gone is seen when it is read.
-            let _ = conn.flush();
         }
         Ok(())
     }
@@ -268,9 +258,9 @@ impl<'a, D: Dialect> Worker<'a, D> {
             if conn.state == State::Closed {
                 continue;
             }
-            let rest = self.come_in(conn, len)?;
+            let took = conn.come_in(self.dialect, &self.scratch[..len])?;
             if conn.state != State::In {
-                conn.kept.extend_from_slice(&self.scratch[len - rest..len]);
+                conn.kept.extend_from_slice(&self.scratch[took..len]);
                 continue;
             }
             // What others say is not for the visitor, who leaves at once.
@@ -278,7 +268,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
             self.lobbies[lobby].visits += 1;
             let head = Head { room: conn.ticket.room, sender: 0, number, time: 0 };
             let template = self.dialect.template(&conn.ticket, &self.filling);
-            message::put(conn.out(), &template, self.plan.payload, &head);
+            message::put(conn.out(), &template, self.plan.payload, D::TEXT, &head);
             self.dialect.farewell(conn.out());
             conn.flush()?;
             conn.state = State::Closed;
@@ -293,7 +283,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
                 Ok(None) => return Ok(()),
                 Err(e) => return Err(format!("a listener was thrown out: {e}").into()),
             };
-            let mut left = self.come_in(conn, len)?;
+            let mut left = len - conn.come_in(self.dialect, &self.scratch[..len])?;
             while conn.state == State::In && left > 0 {
                 let rest = &self.scratch[len - left..len];
                 let took = match self.dialect.frame(rest)? {
@@ -310,8 +300,10 @@ impl<'a, D: Dialect> Worker<'a, D> {
                     Some(Frame::Data { head, payload, tail }) => {
                         let Some(body) = rest.get(head..head + payload + tail) else { break };
                         self.heard += 1;
-                        match Head::parse(body).filter(|head| head.room == conn.ticket.room) {
-                            Some(head) if body[HEAD..payload] == self.filling[HEAD..] => {
+                        let begin = head_len(D::TEXT);
+                        let is_same = body.get(begin..payload) == self.filling.get(begin..);
+                        match Head::parse(body, D::TEXT) {
+                            Some(head) if is_same && head.room == conn.ticket.room => {
                                 conn.ledger.enter(head.sender, head.number);
                             }
                             _ => conn.ledger.faults.corrupted += 1,
@@ -323,25 +315,6 @@ impl<'a, D: Dialect> Worker<'a, D> {
             }
             conn.kept.extend_from_slice(&self.scratch[len - left..len]);
         }
-    }
-
-    /// Takes the steps of coming in; returns how many bytes are left over.
-    fn come_in(&self, conn: &mut Conn, len: usize) -> Result<usize, Fault> {
-        let mut rest = &self.scratch[..len];
-        while let State::Shaking(mut step) = conn.state {
-            let mut out = Vec::new();
-            let shake = self.dialect.shake(&conn.ticket, &mut step, rest, &mut out)?;
-            conn.out().extend(out);
-            conn.flush()?;
-            let (took, state) = match shake {
-                Shake::More => break,
-                Shake::Took(took) => (took, State::Shaking(step)),
-                Shake::Ready(took) => (took, State::In),
-            };
-            conn.state = state;
-            rest = &rest[took..];
-        }
-        Ok(rest.len())
     }
 }
 

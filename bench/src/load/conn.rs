@@ -9,7 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ledger::Ledger;
 use super::message::Head;
-use crate::dialect::{Template, Ticket};
+use crate::Fault;
+use crate::dialect::{Dialect, Shake, Template, Ticket};
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,45 @@ impl Conn {
             out_at: 0,
             sender,
         }
+    }
+
+    /// Says the first words once the socket is connected; [`Conn::flush`] sends them.
+    ///
+    /// # Errors
+    ///
+    /// It could not be connected.
+    pub(super) fn greet_if_open(&mut self, dialect: &impl Dialect) -> io::Result<()> {
+        if self.state != State::Opening {
+            return Ok(());
+        }
+        if let Some(e) = self.stream.take_error()? {
+            return Err(e);
+        }
+        self.stream.set_nodelay(true)?;
+        self.state = State::Shaking(0);
+        dialect.greet(&self.ticket, &mut self.out);
+        Ok(())
+    }
+
+    /// Takes the steps of coming in; returns how many bytes of `input` are done with.
+    ///
+    /// # Errors
+    ///
+    /// The server does not let it in.
+    pub(super) fn come_in(&mut self, dialect: &impl Dialect, input: &[u8]) -> Result<usize, Fault> {
+        let mut at = 0;
+        while let State::Shaking(mut step) = self.state {
+            let shake = dialect.shake(&self.ticket, &mut step, &input[at..], &mut self.out)?;
+            self.flush()?;
+            let (took, state) = match shake {
+                Shake::More => break,
+                Shake::Took(took) => (took, State::Shaking(step)),
+                Shake::Ready(took) => (took, State::In),
+            };
+            self.state = state;
+            at += took;
+        }
+        Ok(at)
     }
 
     /// What is to be sent; [`Conn::flush`] sends it.

@@ -1,11 +1,18 @@
 //! What stands in a message: whose it is, its number, when it was sent, and bytes that can be
-//! checked. A payload too short for that carries the low bytes of its number.
+//! checked. A payload too short for that carries the low bytes of its number. Servers that carry text
+//! only get the same in hexadecimal digits, and letters behind it.
 
 use crate::dialect::Template;
 use crate::websocket;
 
-/// Bytes of a full head.
-pub(super) const HEAD: usize = 24;
+/// Bytes of a full head before it is written as text.
+const HEAD: usize = 24;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Bytes that a full head takes of a payload.
+pub(super) const fn head_len(is_text: bool) -> usize {
+    if is_text { 2 * HEAD } else { HEAD }
+}
 
 /// The beginning of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +32,20 @@ const MARK: u32 = 0x6c65_7468;
 impl Head {
     /// Reads it off the front of a payload, if it is one.
     #[inline]
-    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8], is_text: bool) -> Option<Self> {
+        if is_text {
+            let mut bytes = [0; HEAD];
+            for (byte, pair) in bytes.iter_mut().zip(payload.get(..2 * HEAD)?.chunks_exact(2)) {
+                let digit = |at: usize| char::from(pair[at]).to_digit(16);
+                *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+            }
+            return Self::decode(&bytes);
+        }
+        Self::decode(payload)
+    }
+
+    #[inline]
+    fn decode(payload: &[u8]) -> Option<Self> {
         let word = |at: usize| {
             payload.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes)
         };
@@ -59,29 +79,71 @@ pub(super) fn parse_short(payload: &[u8]) -> u64 {
 }
 
 /// The bytes behind the head: each says where it stands.
-pub(super) fn filling(len: usize) -> Vec<u8> {
-    (0..=250).cycle().take(len).collect()
+pub(super) fn filling(len: usize, is_text: bool) -> Vec<u8> {
+    let all = if is_text { b'a'..=b'z' } else { 0..=250 };
+    all.cycle().take(len).collect()
 }
 
 /// Appends a message to what a connection has to send.
 #[inline]
-pub(super) fn put(out: &mut Vec<u8>, template: &Template, payload: usize, head: &Head) {
+pub(super) fn put(
+    out: &mut Vec<u8>,
+    template: &Template,
+    payload: usize,
+    is_text: bool,
+    head: &Head,
+) {
     let at = out.len() + template.payload_at;
     out.extend_from_slice(&template.bytes);
-    let mut bytes = head.encode();
-    let low = head.number.to_le_bytes();
-    let bytes: &mut [u8] = if payload < HEAD {
+    let head_bytes = head.encode();
+    let mut bytes = [0; 2 * HEAD];
+    let len = if payload < head_len(is_text) {
         let len = payload.min(4);
-        bytes[..len].copy_from_slice(&low[..len]);
-        &mut bytes[..len]
+        bytes[..len].copy_from_slice(&head.number.to_le_bytes()[..len]);
+        len
+    } else if is_text {
+        for (pair, byte) in bytes.chunks_exact_mut(2).zip(head_bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        bytes.len()
     } else {
-        &mut bytes
+        bytes[..HEAD].copy_from_slice(&head_bytes);
+        HEAD
     };
-    if template.is_masked {
-        // The mask began with the WebSocket payload, before the dialect's own head of 0 or 4 bytes,
-        // which does not shift it.
-        websocket::mask(bytes, 0);
+    if let Some(masked_from) = template.masked_from {
+        websocket::mask(&mut bytes[..len], masked_from);
     }
-    let len = bytes.len();
-    out[at..at + len].copy_from_slice(bytes);
+    out[at..at + len].copy_from_slice(&bytes[..len]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(is_text: bool, masked_from: Option<usize>) -> Vec<u8> {
+        let template = Template { bytes: vec![0; 60], payload_at: 3, masked_from };
+        let head = Head { room: 7, sender: 0xfe, number: 70_000, time: u64::MAX - 1 };
+        let mut out = vec![9];
+        put(&mut out, &template, 57, is_text, &head);
+        out.split_off(4)
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_was_written() {
+        for is_text in [false, true] {
+            let head = Head::parse(&written(is_text, None), is_text).unwrap();
+            assert_eq!((head.room, head.sender, head.number), (7, 0xfe, 70_000));
+            assert_eq!(head.time, u64::MAX - 1);
+        }
+        assert!(Head::parse(&written(true, None), false).is_none());
+        assert!(written(true, None)[..48].iter().all(u8::is_ascii_hexdigit));
+    }
+
+    #[test]
+    fn a_mask_goes_on_from_where_the_payload_begins() {
+        let mut masked = written(false, Some(3));
+        websocket::mask(&mut masked[..HEAD], 3);
+        assert_eq!(masked, written(false, None));
+    }
 }
