@@ -2,8 +2,12 @@
 //! server and on the way back; the load generator knows nothing else of a server.
 
 pub mod lethewire;
+pub mod mqtt;
+pub mod nats;
 pub mod nchan;
 pub mod plain;
+pub mod socketio;
+pub mod sockudo;
 
 use std::time::Duration;
 

@@ -4,11 +4,13 @@
 //! * [`websocket`]: the client's side of RFC 6455;
 //! * [`dialect`]: how each server is spoken to;
 //! * [`load`]: the load itself, and the check of every delivery;
+//! * [`bare`]: what our own two bare servers have in common;
 //! * [`peers`] and [`process`]: starting servers, and what they cost;
 //! * [`workload`]: W1 to W7 and the growth series;
 //! * [`report`]: what was found, in a file;
 //! * [`pages`] and [`plot`]: BENCHMARKS.md and its drawings.
 
+pub mod bare;
 pub mod dialect;
 pub mod load;
 pub mod pages;

@@ -15,13 +15,23 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// The kernel's clock ticks per second; fixed for user space on Linux.
 const TICKS_PER_S: f64 = 100.0;
 
-/// A free port of loopback.
+/// A free port of loopback, from below those that the kernel gives to connections: a connection that
+/// ended a while ago can still hold one of those, and not every server binds over it.
 ///
 /// # Errors
 ///
 /// There is none.
 pub fn free_port() -> Result<u16, Fault> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random)?;
+        let port = 12_000 + u16::from_le_bytes(random) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no free port".into())
 }
 
 /// A running server. Dropping it ends it.
@@ -165,4 +175,16 @@ pub fn said_by(program: &str, arguments: &[&str]) -> String {
     let said = Command::new(program).args(arguments).output();
     let text = said.map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// Whether a program is there: at this path, or by this name in `PATH`.
+pub fn is_there(program: &Path) -> bool {
+    if program.components().count() > 1 {
+        return program.exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps servers where only root looks.
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .any(|folder| folder.join(program).exists())
 }
