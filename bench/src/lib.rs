@@ -6,18 +6,22 @@
 //! * [`load`]: the load itself, and the check of every delivery;
 //! * [`bare`]: what our own two bare servers have in common;
 //! * [`peers`] and [`process`]: starting servers, and what they cost;
-//! * [`workload`]: W1 to W7 and the growth series;
-//! * [`report`]: what was found, in a file;
+//! * [`workload`]: W1 to W7 and the growth series, and [`measure`]: one run;
+//! * [`schedule`]: which runs are made, one after the other;
+//! * [`report`]: what was found, in a file, and [`built`]: of which commit;
 //! * [`pages`] and [`plot`]: BENCHMARKS.md and its drawings.
 
 pub mod bare;
+pub mod built;
 pub mod dialect;
 pub mod load;
+pub mod measure;
 pub mod pages;
 pub mod peers;
 pub mod plot;
 pub mod process;
 pub mod report;
+pub mod schedule;
 pub mod websocket;
 pub mod workload;
 

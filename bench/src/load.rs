@@ -85,6 +85,19 @@ impl Faults {
         *self == Self::default()
     }
 
+    /// What went wrong, in words.
+    pub fn summary(&self) -> String {
+        let all = [
+            (self.lost, "lost"),
+            (self.duplicated, "duplicated"),
+            (self.reordered, "out of order"),
+            (self.corrupted, "changed"),
+            (self.closed, "connections closed"),
+        ];
+        let said = all.iter().filter(|(count, _)| *count > 0);
+        said.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+    }
+
     fn add(&mut self, other: &Self) {
         self.lost += other.lost;
         self.duplicated += other.duplicated;
@@ -121,6 +134,8 @@ const EXIT: u8 = 3;
 
 /// Time without a delivery after which what has not come is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long all that was sent may take to come.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 /// How long all may take to come in.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -323,8 +338,12 @@ fn pause(shared: &Shared, time: Duration) -> Result<(), Fault> {
 
 /// Waits until everything that was sent has come, or nothing has come for a while.
 fn drain(plan: &Plan, shared: &Shared, echoes: bool) -> Result<(), Fault> {
-    let (mut last, mut moved) = (0, Instant::now());
+    let begun = Instant::now();
+    let (mut last, mut moved) = (0, begun);
     loop {
+        if begun.elapsed() > DRAIN_PATIENCE {
+            return Err("what was sent does not all come within a minute".into());
+        }
         if shared.phase() == EXIT {
             return Err("gave up".into());
         }

@@ -106,11 +106,25 @@ impl Server {
     ///
     /// It has ended.
     pub fn resident_bytes(&self) -> Result<u64, Fault> {
+        self.sum("smaps_rollup", "Rss:")
+    }
+
+    /// The most that each of them ever had, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn peak_bytes(&self) -> Result<u64, Fault> {
+        self.sum("status", "VmHWM:")
+    }
+
+    /// The sum of a line in KiB of a file of the kernel's about each process.
+    fn sum(&self, file: &str, name: &str) -> Result<u64, Fault> {
         let mut bytes = 0;
         for pid in tree(self.child.id()) {
-            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-            let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no Rss")?;
+            let text = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no such line")?;
             bytes += kib.parse::<u64>()? * 1024;
         }
         Ok(bytes)

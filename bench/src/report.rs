@@ -1,7 +1,8 @@
 //! What was found: one run, and a file of runs with a JSON object per line. What is made of it is
 //! [`crate::pages`]'s.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -9,9 +10,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
+use crate::measure::Found;
 use crate::peers::Peer;
 use crate::process::said_by;
-use crate::workload::{Found, Kind, Workload};
+use crate::workload::{Kind, Workload};
 
 /// When and where runs were made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub struct Session {
     /// How many processes wanted a core when it began, the kernel's average of a minute.
     #[serde(default)]
     pub busy: String,
-    /// The project's commit.
+    /// The commit that the relay was built from.
     pub commit: String,
     /// What each server says of its version.
     #[serde(default)]
@@ -47,13 +49,24 @@ pub struct Run {
     pub peer: Peer,
     /// Runs of one number were made one after the other.
     pub number: u32,
-    /// What was found.
+    /// What was found; nothing if the run failed.
     pub found: Found,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// What tells a run from others: the workload's name, the server's cores, the server, the number.
+pub type Key = (String, String, Peer, u32);
+
+/// See [`Key`].
+pub fn key(run: &Run) -> Key {
+    (run.workload.name.clone(), run.session.cores.clone(), run.peer, run.number)
 }
 
 impl Session {
-    /// Here and now.
-    pub fn now(cores: &str, generator_cores: &str, versions: BTreeMap<Peer, String>) -> Self {
+    /// Here and now, with a relay that was built from this commit.
+    pub fn now(commit: String, cores: &str, generator_cores: &str) -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
         let model = model.map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
@@ -62,8 +75,8 @@ impl Session {
             date: said_by("date", &["+%Y-%m-%d"]),
             machine: format!("{count} cores of {model}"),
             kernel: said_by("uname", &["-r"]),
-            commit: said_by("git", &["rev-parse", "--short", "HEAD"]),
-            versions,
+            commit,
+            versions: BTreeMap::new(),
             busy: load_average(),
             cores: cores.into(),
             generator_cores: generator_cores.into(),
@@ -90,6 +103,9 @@ impl Run {
             ..
         } = self.found;
         let (name, peer) = (&self.workload.name, self.peer.title());
+        if let Some(why) = &self.failure {
+            return format!("{name:<12} {peer:<14} FAILED: {why}");
+        }
         match self.workload.kind {
             Kind::Talk(_) => format!(
                 "{name:<12} {peer:<14} {deliveries_per_s:>10.0}/s {megabytes_per_s:>7.1} MB/s  \
@@ -117,12 +133,29 @@ impl Run {
     }
 }
 
-/// Reads a file of runs.
+/// Reads a file of runs. Of a run that was made again, the last counts.
 ///
 /// # Errors
 ///
 /// The file's, or a line that is no run.
 pub fn read(file: &Path) -> Result<Vec<Run>, Fault> {
     let text = fs::read_to_string(file)?;
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    let mut runs: Vec<Run> = Vec::new();
+    let mut places = BTreeMap::new();
+    for line in text.lines() {
+        let run: Run = serde_json::from_str(line)?;
+        match places.entry(key(&run)) {
+            Entry::Occupied(place) => runs[*place.get()] = run,
+            Entry::Vacant(place) => {
+                place.insert(runs.len());
+                runs.push(run);
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// The commits that runs were made with.
+pub fn commits(runs: &[Run]) -> BTreeSet<&str> {
+    runs.iter().map(|run| run.session.commit.as_str()).collect()
 }

@@ -1,14 +1,9 @@
-//! W1 to W7 and the growth series: what is asked of a server, and one run of it.
-
-use std::time::Duration;
+//! W1 to W7 and the growth series: what is asked of a server, and of which.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
-use crate::load::{Faults, Moment, Plan, churn};
-use crate::peers::{Peer, Places};
-use crate::process::Server;
+use crate::peers::Peer;
 
 /// What is asked of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +27,7 @@ pub enum Kind {
     Churn(u32, u32),
 }
 
-/// A load of messages. Fields as in [`Plan`].
+/// A load of messages. Fields as in [`crate::load::Plan`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is explained where the plan is")]
 pub struct Talk {
@@ -53,25 +48,6 @@ pub enum Size {
     Full,
     /// A second each and fewer connections: to see that every delivery is right.
     Quick,
-}
-
-/// What one run found.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names say it, with their units")]
-pub struct Found {
-    pub deliveries_per_s: f64,
-    pub megabytes_per_s: f64,
-    pub p50_us: f64,
-    pub p99_us: f64,
-    pub p999_us: f64,
-    pub cpu_us_per_delivery: f64,
-    pub cpu_cores: f64,
-    pub resident_mib: f64,
-    pub bytes_per_connection: f64,
-    pub joins_per_s: f64,
-    pub cpu_us_per_join: f64,
-    pub checked: u64,
-    pub deaf_closed: u64,
 }
 
 const fn talk(rooms: u32, members: u32, senders: u32, payload: u32, window: u32) -> Talk {
@@ -134,12 +110,26 @@ pub fn all(size: Size) -> Vec<Workload> {
             Kind::Talk(talk(pick(100, 20), 2, 2, 64 * 1024, 2)),
         ),
         ("W4", "18,000 idle members in rooms of 10", Kind::Idle(pick(1800, 50), 10)),
+        (
+            "W4-alone",
+            "18,000 idle members, each in a room of its own, so that nobody hears of a join",
+            Kind::Idle(pick(18_000, 400), 1),
+        ),
         ("W4-pairs", "18,000 idle members in rooms of 2", Kind::Idle(pick(9000, 200), 2)),
         ("W5", "two members, 128 B, one message at a time", Kind::Talk(talk(1, 2, 1, 128, 1))),
         (
             "W6",
             "W1-middle with one member in 100 that does not read",
             Kind::Talk(Talk { deaf_one_in: 100, ..middle }),
+        ),
+        (
+            "W6-flood",
+            "10 rooms of 100, 4 KiB, 10 speak, 100,000 deliveries/s, one member in 100 does not read",
+            Kind::Talk(Talk {
+                deliveries_per_s: pick(100_000, 10_000),
+                deaf_one_in: 100,
+                ..talk(10, 100, 10, 4096, 1)
+            }),
         ),
         (
             "W7",
@@ -189,144 +179,50 @@ pub fn growth() -> Vec<(&'static str, Vec<(u32, Workload)>)> {
     ]
 }
 
+/// The relay, what the kernel allows, and the fastest.
+const FAST: &[Peer] = &[Peer::Lethewire, Peer::Epoll, Peer::Uring, Peer::Uws, Peer::Bun];
+/// The same where one bare server says enough.
+const USUAL: &[Peer] = &[Peer::Lethewire, Peer::Epoll, Peer::Uws, Peer::Bun];
+/// All.
+const ALL: &[Peer] = &[
+    Peer::Lethewire,
+    Peer::Epoll,
+    Peer::Uring,
+    Peer::Uws,
+    Peer::Bun,
+    Peer::Ws,
+    Peer::Nchan,
+    Peer::Nats,
+    Peer::Mosquitto,
+    Peer::SocketIo,
+    Peer::Sockudo,
+];
+
 impl Workload {
+    /// Whether it is a point of the growth series.
+    pub fn is_growth(&self) -> bool {
+        self.name.starts_with("G-")
+    }
+
     /// Whether some members do not read.
-    const fn has_slow(&self) -> bool {
+    pub const fn has_slow(&self) -> bool {
         matches!(self.kind, Kind::Talk(Talk { deaf_one_in: 1.., .. }))
     }
 
-    /// Runs it once, on a server of its own.
-    ///
-    /// # Errors
-    ///
-    /// The server does not start or breaks the protocol, or a delivery was not right.
-    pub fn run(
-        &self,
-        peer: Peer,
-        places: &Places,
-        cores: &str,
-        threads: u32,
-        size: Size,
-    ) -> Result<Found, Fault> {
-        let server = peer.start(places, cores, self.has_slow())?;
-        let mut meter = Meter { server: &server, seen: Vec::new() };
-        match self.kind {
-            Kind::Talk(talk) => self.talk(peer, &server, &mut meter, talk, threads, size),
-            Kind::Idle(rooms, members) => {
-                let plan = Plan { threads, ..plan_of(talk(rooms, members, 0, 0, 0), size) };
-                let plan = Plan { measure: Duration::ZERO, ..plan };
-                let outcome = peer.load(server.addr(), &plan, &mut |moment| meter.look(moment))?;
-                let connections = f64::from(rooms) * f64::from(members);
-                let (from, to) = (meter.at(Moment::BeforeConnect)?, meter.at(Moment::Connected)?);
-                Ok(Found {
-                    joins_per_s: connections / outcome.connect_s,
-                    cpu_us_per_join: 1e6 * (to.cpu_s - from.cpu_s) / connections,
-                    resident_mib: to.resident / MIB,
-                    bytes_per_connection: (to.resident - from.resident) / connections,
-                    ..Found::default()
-                })
-            }
-            Kind::Churn(rooms, visits) => {
-                let plan = churn::Plan { rooms, visits, payload: 128, threads };
-                let outcome = peer.churn(server.addr(), &plan, &mut |moment| meter.look(moment))?;
-                no_faults(&outcome.faults)?;
-                let (from, to) = (meter.at(Moment::Begin)?, meter.at(Moment::End)?);
-                let count = outcome.visits as f64;
-                Ok(Found {
-                    joins_per_s: count / outcome.seconds,
-                    cpu_us_per_join: 1e6 * (to.cpu_s - from.cpu_s) / count,
-                    resident_mib: to.resident / MIB,
-                    checked: outcome.visits,
-                    ..Found::default()
-                })
-            }
+    /// The servers that take part when all of BENCHMARKS.md is made. Those that are slow by a factor
+    /// stay out of what would take them minutes: a million deliveries under way in W2.
+    pub fn peers(&self) -> &'static [Peer] {
+        match self.name.as_str() {
+            "W1" | "W1-middle" | "W2-short" | "W4" | "W5" => ALL,
+            "W1b" | "W2" | "W3" => FAST,
+            "W6" | "W6-flood" => &[Peer::Lethewire, Peer::Uws, Peer::Bun],
+            _ if self.is_growth() => &[Peer::Lethewire, Peer::Epoll],
+            _ => USUAL,
         }
     }
 
-    fn talk(
-        &self,
-        peer: Peer,
-        server: &Server,
-        meter: &mut Meter<'_>,
-        talk: Talk,
-        threads: u32,
-        size: Size,
-    ) -> Result<Found, Fault> {
-        let plan = Plan { threads, ..plan_of(talk, size) };
-        let outcome = peer.load(server.addr(), &plan, &mut |moment| meter.look(moment))?;
-        no_faults(&outcome.faults)?;
-        if outcome.delivered == 0 {
-            return Err("nothing was delivered".into());
-        }
-        let (from, to) = (meter.at(Moment::Begin)?, meter.at(Moment::End)?);
-        let delivered = outcome.delivered as f64;
-        let cpu_s = to.cpu_s - from.cpu_s;
-        let micros = |quantile: f64| outcome.latency.value_at_quantile(quantile) as f64 / 1e3;
-        Ok(Found {
-            deliveries_per_s: delivered / outcome.seconds,
-            megabytes_per_s: delivered * f64::from(talk.payload) / outcome.seconds / 1e6,
-            p50_us: micros(0.5),
-            p99_us: micros(0.99),
-            p999_us: micros(0.999),
-            cpu_us_per_delivery: 1e6 * cpu_s / delivered,
-            cpu_cores: cpu_s / outcome.seconds,
-            resident_mib: to.resident / MIB,
-            checked: outcome.checked,
-            deaf_closed: outcome.deaf_closed.values().sum(),
-            ..Found::default()
-        })
-    }
-}
-
-const MIB: f64 = 1024.0 * 1024.0;
-
-fn plan_of(talk: Talk, size: Size) -> Plan {
-    let millis = match size {
-        Size::Full => (1000, 3000),
-        Size::Quick => (200, 800),
-    };
-    let receivers = talk.members.saturating_sub(1).max(1);
-    Plan {
-        rooms: talk.rooms,
-        members: talk.members,
-        senders: talk.senders,
-        payload: talk.payload as usize,
-        window: talk.window,
-        in_flight: talk.in_flight,
-        rate: f64::from(talk.deliveries_per_s) / f64::from(receivers),
-        deaf_one_in: talk.deaf_one_in,
-        warm: Duration::from_millis(millis.0),
-        measure: Duration::from_millis(millis.1),
-        threads: 1,
-    }
-}
-
-fn no_faults(faults: &Faults) -> Result<(), Fault> {
-    if faults.is_none() { Ok(()) } else { Err(format!("deliveries went wrong: {faults:?}").into()) }
-}
-
-/// Looks at a server at each moment.
-struct Meter<'s> {
-    server: &'s Server,
-    seen: Vec<(Moment, Cost)>,
-}
-
-#[derive(Clone, Copy)]
-struct Cost {
-    cpu_s: f64,
-    resident: f64,
-}
-
-impl Meter<'_> {
-    fn look(&mut self, moment: Moment) -> Result<(), Fault> {
-        let cpu_s = self.server.cpu_s()?;
-        let resident = self.server.resident_bytes()? as f64;
-        self.seen.push((moment, Cost { cpu_s, resident }));
-        Ok(())
-    }
-
-    fn at(&self, moment: Moment) -> Result<Cost, Fault> {
-        let seen = self.seen.iter().find(|(seen, _)| *seen == moment);
-        seen.map(|(_, cost)| *cost).ok_or_else(|| "a moment was missed".into())
+    /// Whether the relay runs it on two cores too.
+    pub fn has_two_cores(&self) -> bool {
+        ["W1", "W1b", "W2", "W3", "W7"].contains(&self.name.as_str())
     }
 }
