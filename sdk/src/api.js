@@ -210,15 +210,40 @@ function parse(text) {
 }
 
 /**
+ * When to come back: what the relay's own answer says, else what any server may say.
+ *
  * @param {Response} response
  * @param {unknown} answer
  * @returns {number} In milliseconds; 0 if nothing is said.
  */
-function retryAfterOf(response, answer) {
+function retryAfterOf({ status, headers }, answer) {
   const inBody = /** @type {{ retry_after_ms?: unknown } | undefined} */ (answer)?.retry_after_ms;
-  const inHead = Number(response.headers.get('Retry-After') ?? Number.NaN) * 1000;
-  const wait = typeof inBody === 'number' ? inBody : inHead;
-  return Number.isFinite(wait) && wait > 0 ? Math.min(wait, RETRY_AFTER_MAX_MS) : 0;
+  const waits = [inBody, waitOf(headers.get('Retry-After'))];
+  if (status === 429) waits.push(resetOf(headers.get('RateLimit')));
+  const wait = waits.find((ms) => typeof ms === 'number' && Number.isFinite(ms) && ms > 0);
+  return Math.min(Number(wait ?? 0), RETRY_AFTER_MAX_MS);
+}
+
+/**
+ * `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
+ *
+ * @param {string | null} value
+ */
+function waitOf(value) {
+  if (value === null) return 0;
+  return /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+}
+
+/**
+ * The latest reset of the quotas in `RateLimit` that are used up
+ * (draft-ietf-httpapi-ratelimit-headers-10, section 4).
+ *
+ * @param {string | null} value
+ */
+function resetOf(value) {
+  const used = (value ?? '').split(',').filter((quota) => /;\s*r=0(?!\d)/.test(quota));
+  const resets = used.map((quota) => Number(/;\s*t=(\d{1,9})/.exec(quota)?.[1] ?? 0));
+  return Math.max(0, ...resets) * 1000;
 }
 
 /** @param {number} status */

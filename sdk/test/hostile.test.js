@@ -111,6 +111,42 @@ const PASSING = [
     7000,
   ],
   [
+    'a quota that says so in its fields',
+    {
+      status: 429,
+      body: '',
+      headers: { RateLimit: '"a";r=3;t=90, "b"; r=0; t=4,"c";t=11;r=0, "d";r=05;t=60' },
+    },
+    'quota_exceeded',
+    11_000,
+  ],
+  [
+    'a quota until the day after, which is too long',
+    {
+      status: 429,
+      body: '',
+      headers: { 'Retry-After': new Date(Date.now() + 864e5).toUTCString() },
+    },
+    'quota_exceeded',
+    3_600_000,
+  ],
+  [
+    'a quota until yesterday',
+    {
+      status: 429,
+      body: '',
+      headers: { 'Retry-After': new Date(0).toUTCString(), RateLimit: 'x' },
+    },
+    'quota_exceeded',
+    0,
+  ],
+  [
+    'a proxy whose relay comes back soon',
+    { status: 502, body: '', headers: { 'Retry-After': '2', RateLimit: '"a";r=0;t=9' } },
+    'network',
+    2000,
+  ],
+  [
     'a drain',
     { status: 503, body: problem('temporary-reduced-capacity', { retry_after_ms: 3000 }) },
     'temporary_reduced_capacity',

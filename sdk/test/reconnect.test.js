@@ -91,6 +91,15 @@ test('a member for whom the relay is not there yet waits for it', async (t) => {
   assert.equal(alice.state, 'open');
 });
 
+test('a room too many is made when the relay says so', async (t) => {
+  const relay = await Relay.start(t, { MAX_ROOM_CREATES_PER_IP_PER_MIN: '1' });
+  await (await relay.create()).ready;
+  const { reason, message, retryInMs } = await new Ear(await relay.create()).next('state');
+  assert.equal(reason, 'quota_exceeded');
+  assert.match(message, /^Too many requests from your network/);
+  assert.ok(retryInMs > 50_000, String(retryInMs));
+});
+
 test('what others said while one was away is a gap', async (t) => {
   const relay = await Relay.start(t);
   const cable = await Cable.start(t, relay.url);

@@ -197,6 +197,7 @@ async fn closes_for_cause_raise_the_price_of_the_next_handshake() {
     let relay = relay(|limit| (limit.faults, limit.penalty_s) = (1, 60)).await;
     let mut honest = join(&relay, ROGUE).await;
     let mut neighbour = join(&relay, NEIGHBOUR).await;
+    let (room, _) = create(&relay, NEIGHBOUR).await;
     for _ in 0..2 {
         let mut rogue = join(&relay, ROGUE).await;
         rogue.raw(&[0xff]).await;
@@ -214,13 +215,17 @@ async fn closes_for_cause_raise_the_price_of_the_next_handshake() {
     })
     .await;
     assert_told(&refused, "\"closes-for-cause\";q=1;w=600", 58..=61);
-    assert_eq!(relay.totals().refused(Refusal::AddressFaults), 1);
-    // Who is connected stays, wherever it is; calls go on; others come in.
+    // A browser hears it from the calls that lead to a handshake.
+    let policy = "\"closes-for-cause\";q=1;w=600";
+    assert_told(&post(&relay, ROGUE, "/v1/tokens", &room.ask()).await, policy, 58..=61);
+    assert_told(&create(&relay, ROGUE).await.1, policy, 58..=61);
+    assert_eq!(relay.totals().refused(Refusal::AddressFaults), 3);
+    // Who is connected stays, wherever it is; owners rule on; others come in.
     for member in [&mut honest, &mut neighbour] {
         member.tell(&json!({ "type": "ping", "n": 1 })).await;
         member.control_of("pong").await;
     }
-    assert_eq!(create(&relay, ROGUE).await.1.status, 201);
+    assert_eq!(post(&relay, ROGUE, "/v1/owner", &room.rule("lock")).await.status, 204);
     join(&relay, NEIGHBOUR).await;
     relay.stop().await;
 }

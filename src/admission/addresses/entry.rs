@@ -92,11 +92,9 @@ impl Entry {
         self.connections > 0
     }
 
-    /// Takes a handshake, unless those before ended too badly.
+    /// Takes a handshake.
     pub(super) fn handshake(&mut self, most: &Ceilings, now: Instant) -> Result<(), Refused> {
-        if let Some(wait) = self.faulty.wait(now) {
-            return Err(Quota::Faults.after(wait));
-        }
+        self.serve_penalty(now)?;
         take(&mut self.handshakes, &most.handshakes, Quota::Handshakes, now)
     }
 
@@ -107,16 +105,16 @@ impl Entry {
 
     /// Takes a new room.
     pub(super) fn room(&mut self, most: &Ceilings, now: Instant) -> Result<(), Refused> {
-        self.keep_pace(most, now)?;
-        take(&mut self.rooms, &most.rooms, Quota::Rooms, now)?;
+        self.serve_penalty(now)?;
+        self.rooms = self.next(self.rooms, &most.rooms, Quota::Rooms, most, now)?;
         self.slow_down(self.rooms.used(&most.rooms, now), &most.rooms, most, now);
         Ok(())
     }
 
     /// Takes a token.
     pub(super) fn token(&mut self, most: &Ceilings, now: Instant) -> Result<(), Refused> {
-        self.keep_pace(most, now)?;
-        take(&mut self.tokens, &most.tokens, Quota::Tokens, now)?;
+        self.serve_penalty(now)?;
+        self.tokens = self.next(self.tokens, &most.tokens, Quota::Tokens, most, now)?;
         self.slow_down(self.tokens.used(&most.tokens, now), &most.tokens, most, now);
         Ok(())
     }
@@ -154,6 +152,33 @@ impl Entry {
     /// Whether nothing is left to limit.
     pub(super) fn is_idle(&self, ladder: &Ladder, now: Instant) -> bool {
         !self.is_connected() && self.idle_at(ladder) <= now
+    }
+
+    /// No handshake while connections that were closed for cause are paid for; and no token for one,
+    /// because a browser is shown why a token was refused, but not why a handshake was.
+    fn serve_penalty(&self, now: Instant) -> Result<(), Refused> {
+        match self.faulty.wait(now) {
+            Some(wait) => Err(Quota::Faults.after(wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// The bucket of rooms or tokens after the next one. Where both the bucket and the pace ask for
+    /// a wait, the longer is told: who comes back after it must not be sent away again.
+    fn next(
+        &self,
+        mut bucket: Bucket,
+        limit: &Limit,
+        quota: Quota,
+        most: &Ceilings,
+        now: Instant,
+    ) -> Result<Bucket, Refused> {
+        let taken = take(&mut bucket, limit, quota, now);
+        match (taken, self.keep_pace(most, now)) {
+            (Ok(()), Ok(())) => Ok(bucket),
+            (Err(used_up), Err(paced)) if used_up.wait >= paced.wait => Err(used_up),
+            (_, Err(refused)) | (Err(refused), Ok(())) => Err(refused),
+        }
     }
 
     fn keep_pace(&self, most: &Ceilings, now: Instant) -> Result<(), Refused> {

@@ -68,7 +68,7 @@ impl Addresses {
     }
 
     /// Takes one of the address' WebSocket handshakes. Refuses all of them for a while when its
-    /// connections were closed for cause too often.
+    /// connections were closed for cause too often, and with them rooms and tokens.
     pub fn handshake(&self, ip: IpAddr, now: Instant) -> Result<(), Refused> {
         let act = |entry: &mut Entry, most: &Ceilings| entry.handshake(most, now);
         self.lock().table.apply(ip, &self.limits, now, act).map(|_| ())
