@@ -252,17 +252,27 @@ impl Mask {
     /// The key that changes nothing.
     pub const NONE: Self = Self([0; 4]);
 
-    /// Masks or unmasks in place, eight bytes at a time.
+    /// Masks or unmasks in place: 32 bytes at a time, which compilers turn into vector instructions,
+    /// then four, then one.
+    #[inline]
     pub fn apply(self, bytes: &mut [u8]) {
-        let [a, b, c, d] = self.0;
-        let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-        let (chunks, rest) = bytes.as_chunks_mut::<8>();
+        let (chunks, rest) = bytes.as_chunks_mut::<32>();
         for chunk in chunks {
-            *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+            for quad in chunk.as_chunks_mut::<4>().0 {
+                self.xor(quad);
+            }
         }
-        for (byte, key) in rest.iter_mut().zip(self.0.iter().cycle()) {
+        let (quads, rest) = rest.as_chunks_mut::<4>();
+        for quad in quads {
+            self.xor(quad);
+        }
+        for (byte, key) in rest.iter_mut().zip(self.0) {
             *byte ^= key;
         }
+    }
+
+    fn xor(self, quad: &mut [u8; 4]) {
+        *quad = (u32::from_ne_bytes(*quad) ^ u32::from_ne_bytes(self.0)).to_ne_bytes();
     }
 
     /// The key as it stands `by` bytes into the payload.

@@ -28,6 +28,14 @@ pub fn to_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// The same of eight bytes, without an allocation.
+pub fn eight_to_base64url(bytes: [u8; 8]) -> [u8; 11] {
+    let mut text = [0; 11];
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
+    debug_assert_eq!(written, Ok(text.len()));
+    text
+}
+
 /// A room, named by 16 to 32 bytes.
 ///
 /// In open rooms the name is a hash of the room's certificate (16 bytes); in backend mode the

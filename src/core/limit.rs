@@ -59,6 +59,10 @@ impl Limit {
 
     /// The time it takes to refill `amount`, rounded up to a whole nanosecond.
     fn refill_ns(self, amount: u64) -> u64 {
+        // Almost always it fits, and dividing 128 bits costs ten times as much.
+        if let Some(product) = amount.checked_mul(self.period_ns) {
+            return product.div_ceil(self.amount);
+        }
         let product = u128::from(amount) * u128::from(self.period_ns);
         u64::try_from(product.div_ceil(u128::from(self.amount))).unwrap_or(u64::MAX)
     }

@@ -4,10 +4,11 @@
 //! frames are for. The heads of data frames are parsed from and written to fixed arrays, so that a
 //! payload is never touched here.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::core::close::Close;
-use crate::core::id::{Epoch, MemberId, to_base64url};
+use crate::core::id::{Epoch, MemberId, eight_to_base64url};
 
 /// Longest control frame that a client may send, in bytes.
 pub const CONTROL_BYTES_MAX: usize = 1024;
@@ -274,16 +275,26 @@ pub struct Welcome<'a> {
     pub padding: &'a [u32],
 }
 
+/// The name of a member or an epoch, as text without an allocation: a welcome has many.
+struct Name([u8; 8]);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = eight_to_base64url(self.0);
+        serializer.serialize_str(str::from_utf8(&text).map_err(S::Error::custom)?)
+    }
+}
+
 /// A control frame to a client; [`RelayControl::encode`] gives its text.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum RelayControl<'a> {
     Welcome {
         v: u8,
-        member: &'a str,
-        epoch: &'a str,
+        member: Name,
+        epoch: Name,
         seq: u64,
-        members: Vec<String>,
+        members: Vec<Name>,
         cap: &'a str,
         locked: bool,
         ttl_s: u64,
@@ -291,11 +302,11 @@ enum RelayControl<'a> {
         padding: &'a [u32],
     },
     Join {
-        member: &'a str,
+        member: Name,
         seq: u64,
     },
     Leave {
-        member: &'a str,
+        member: Name,
         seq: u64,
         why: Gone,
     },
@@ -335,10 +346,10 @@ impl Welcome<'_> {
     pub fn encode(self) -> Vec<u8> {
         RelayControl::Welcome {
             v: 1,
-            member: &self.member.to_base64url(),
-            epoch: &self.epoch.to_base64url(),
+            member: Name(*self.member.as_bytes()),
+            epoch: Name(*self.epoch.as_bytes()),
             seq: self.seq,
-            members: self.members.map(|member| member.to_base64url()).collect(),
+            members: self.members.map(|member| Name(*member.as_bytes())).collect(),
             cap: self.cap,
             locked: self.locked,
             ttl_s: self.ttl_s,
@@ -351,12 +362,12 @@ impl Welcome<'_> {
 
 /// `{"type":"join",…}`
 pub fn join(member: MemberId, seq: u64) -> Vec<u8> {
-    RelayControl::Join { member: &to_base64url(member.as_bytes()), seq }.encode()
+    RelayControl::Join { member: Name(*member.as_bytes()), seq }.encode()
 }
 
 /// `{"type":"leave",…}`
 pub fn leave(member: MemberId, seq: u64, why: Gone) -> Vec<u8> {
-    RelayControl::Leave { member: &to_base64url(member.as_bytes()), seq, why }.encode()
+    RelayControl::Leave { member: Name(*member.as_bytes()), seq, why }.encode()
 }
 
 /// `{"type":"ack",…}`
