@@ -66,29 +66,35 @@ impl End {
     }
 }
 
+/// A connection whose handshake is decided.
+pub struct Upgraded {
+    /// The socket.
+    pub stream: TcpStream,
+    /// The 101, which goes out in one write with the first thing that the peer is told.
+    pub answer: Vec<u8>,
+    /// What the peer sent behind its handshake.
+    pub early: Bytes,
+    /// Who may speak, or the code to close with at once: browsers cannot see why an upgrade failed,
+    /// but they do see a close code.
+    pub admitted: Result<Reservation, Close>,
+}
+
 /// Runs a connection from its 101 to its end, and returns what ended it: the code that the peer was
 /// told, `Left` if it closed first, `GoingAway` if its socket broke.
-///
-/// `early` is what the peer sent behind its handshake. With `admitted` an error, the peer is told
-/// that and nothing else: browsers cannot see why an upgrade failed, but they do see a close code.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future leaves the room as lost and drops the socket without a close frame.
-pub async fn run(
-    stream: TcpStream,
-    early: Bytes,
-    admitted: Result<Reservation, Close>,
-    hub: &Arc<Hub>,
-) -> Close {
+pub async fn run(upgraded: Upgraded, hub: &Arc<Hub>) -> Close {
+    let Upgraded { stream, answer, early, admitted } = upgraded;
     let now = clock::now();
     let session_s = admitted.as_ref().ok().and_then(Reservation::session_s);
-    let connected = hub.connect(stream, session_s, now);
+    let connected = hub.connect(stream, answer, session_s, now);
     let session = connected.session();
     let mut intake = Intake::new(&early);
     drop(early);
     let end = match admitted.and_then(|reservation| reservation.sit(session, now)) {
-        Ok(seat) => Member::new(seat, session, hub).run(&mut intake).await,
+        Ok(seat) => Member::new(seat, session, hub, now).run(&mut intake).await,
         Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),
         Err(close) => End::told(close),
     };

@@ -41,7 +41,11 @@ pub trait Socket {
 
 impl Socket for tokio::net::TcpStream {
     fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        Self::try_write_vectored(self, parts)
+        // The kernel has less to do for one part than for a list of one.
+        match parts {
+            [part] => self.try_write(part),
+            parts => Self::try_write_vectored(self, parts),
+        }
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -135,6 +139,16 @@ impl<S: Socket> Outbox<S> {
         Self { socket, bounds, state: Mutex::new(state) }
     }
 
+    /// Takes a socket to which `first` has to be written before anything else: together with what is
+    /// sent next, or by [`Outbox::poll_drain`].
+    pub fn behind(first: Vec<u8>, socket: S, bounds: Bounds, now: Instant) -> Self {
+        let outbox = Self::new(socket, bounds);
+        if !first.is_empty() {
+            outbox.lock().backlog = Some(Box::new(Backlog::of(first, now)));
+        }
+        outbox
+    }
+
     /// The socket, for reading.
     pub const fn socket(&self) -> &S {
         &self.socket
@@ -155,6 +169,9 @@ impl<S: Socket> Outbox<S> {
             return Sent::default();
         }
         let total: usize = parts.iter().map(|part| part.len()).sum();
+        if state.backlog.as_ref().is_some_and(|backlog| backlog.is_untried) {
+            return self.send_first(state, parts, frames, now);
+        }
         let written = match &state.backlog {
             Some(_) => 0,
             None => match self.socket.try_write_vectored(parts) {
@@ -186,6 +203,35 @@ impl<S: Socket> Outbox<S> {
         state.ending = Ending::Closing(Close::SlowConsumer);
         wake(state);
         Sent { accepted: false, written, queued: 0, dropped_volatile, dropped }
+    }
+
+    /// Sends what waited from the beginning together with the first frames.
+    fn send_first(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        parts: &[IoSlice<'_>],
+        frames: impl Iterator<Item = Mark>,
+        now: Instant,
+    ) -> Sent {
+        let backlog = state.backlog.get_or_insert_with(|| Box::new(Backlog::new(now)));
+        let before = backlog.bytes.len();
+        backlog.push(parts, frames, 0);
+        let total = backlog.bytes.len() - before;
+        match backlog.write(&self.socket, now) {
+            Ok(()) if backlog.bytes.is_empty() => {
+                state.backlog = None;
+                Sent { accepted: true, written: total, ..Sent::default() }
+            }
+            Err(e) if !is_transient(&e) => {
+                state.ending = Ending::Failed;
+                wake(state);
+                Sent::default()
+            }
+            Ok(()) | Err(_) => {
+                wake(state);
+                Sent { accepted: true, queued: total, ..Sent::default() }
+            }
+        }
     }
 
     /// Ends the connection: what was accepted is still sent, then the close frame, with a hint of
@@ -292,13 +338,27 @@ struct Backlog {
     /// The frames of `bytes`, in order; a first one that was begun counts what is left of it.
     frames: VecDeque<Mark>,
     begun: bool,
+    /// The socket was not asked to take any of it.
+    is_untried: bool,
     /// When the socket last took something, or the backlog began.
     moved_at: Instant,
 }
 
 impl Backlog {
     const fn new(now: Instant) -> Self {
-        Self { bytes: VecDeque::new(), frames: VecDeque::new(), begun: false, moved_at: now }
+        Self {
+            bytes: VecDeque::new(),
+            frames: VecDeque::new(),
+            begun: false,
+            is_untried: false,
+            moved_at: now,
+        }
+    }
+
+    /// Begins with bytes that count as one frame, to be tried with what comes next.
+    fn of(bytes: Vec<u8>, now: Instant) -> Self {
+        let mark = Mark { len: bytes.len(), kind: FrameKind::Control };
+        Self { bytes: bytes.into(), frames: [mark].into(), is_untried: true, ..Self::new(now) }
     }
 
     /// Appends the frames of `parts`, of which the socket has taken `written` bytes.
@@ -390,15 +450,28 @@ impl Backlog {
                 Poll::Ready(Ok(())) => {}
                 other => return other,
             }
-            let (front, back) = self.bytes.as_slices();
-            match socket.try_write_vectored(&[IoSlice::new(front), IoSlice::new(back)]) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => self.advance(written, now),
-                Err(e) if is_transient(&e) => {}
-                Err(e) => return Poll::Ready(Err(e)),
+            if let Err(e) = self.write(socket, now)
+                && !is_transient(&e)
+            {
+                return Poll::Ready(Err(e));
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes once.
+    fn write<S: Socket>(&mut self, socket: &S, now: Instant) -> io::Result<()> {
+        self.is_untried = false;
+        let (front, back) = self.bytes.as_slices();
+        let parts = [IoSlice::new(front), IoSlice::new(back)];
+        let count = if back.is_empty() { 1 } else { 2 };
+        match socket.try_write_vectored(parts.get(..count).unwrap_or_default())? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                self.advance(written, now);
+                Ok(())
+            }
+        }
     }
 
     fn advance(&mut self, written: usize, now: Instant) {

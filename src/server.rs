@@ -27,7 +27,7 @@ use crate::clock;
 use crate::config::{Config, Loaded, TrustProxy};
 use crate::conn;
 use crate::core::close::Close;
-use crate::http::{App, Caller, Upgraded, serve_operations, serve_public};
+use crate::http::{App, Caller, Shaken, serve_operations, serve_public};
 use crate::hub::Hub;
 use crate::metrics::{Aggregate, ConnectionGauge, Count, Level, Metrics, Refusal};
 
@@ -257,15 +257,15 @@ async fn until_upgrade(
     shared: Arc<Shared>,
     stream: TcpStream,
     mut caller: Caller,
-) -> Option<Upgraded> {
+) -> Option<Shaken> {
     let app = &shared.app;
     if app.config.server.trust_proxy != TrustProxy::ProxyProtocol {
         return serve_public(Arc::clone(app), stream, caller).await;
     }
     let introduced = shared.introduce(&stream, &mut caller).await?;
-    let mut upgraded = serve_public(Arc::clone(app), stream, caller).await?;
-    upgraded.address = introduced.address;
-    Some(upgraded)
+    let mut shaken = serve_public(Arc::clone(app), stream, caller).await?;
+    shaken.address = introduced.address;
+    Some(shaken)
 }
 
 /// One connection from its first byte to its last, in one task.
@@ -281,8 +281,8 @@ fn connection(
     let http = Box::pin(until_upgrade(shared, stream, caller));
     async move {
         let _panics = CountsPanics(&app.metrics);
-        let Some(upgraded) = http.await else { return };
-        let close = proceed(upgraded, &mut place, &app.hub).await;
+        let Some(shaken) = http.await else { return };
+        let close = proceed(shaken, &mut place, &app.hub).await;
         place.blame(close);
     }
 }
@@ -290,15 +290,14 @@ fn connection(
 /// The connection after its upgrade. A plain function, because a task keeps a place for every value
 /// that it takes apart.
 fn proceed<'a>(
-    upgraded: Upgraded,
+    Shaken { upgraded, address }: Shaken,
     place: &mut Place,
     hub: &'a Arc<Hub>,
 ) -> impl Future<Output = Close> + Send + use<'a> {
-    let Upgraded { stream, early, admitted, address } = upgraded;
     if address.is_some() {
         place.address = address;
     }
-    conn::run(stream, early, admitted, hub)
+    conn::run(upgraded, hub)
 }
 
 /// Counts a task that ends by a panic. The panic itself ends that one connection only.
@@ -317,12 +316,7 @@ impl Drop for CountsPanics<'_> {
 async fn accept(metrics: &Metrics, listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Messages are small and somebody waits for them. A socket that refuses is broken,
-                // and its first read will say so.
-                let _ = stream.set_nodelay(true);
-                return (stream, peer);
-            }
+            Ok(accepted) => return accepted,
             Err(error) => {
                 metrics.add(Count::AcceptErrors, 1);
                 let gone = matches!(
@@ -394,6 +388,8 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
+    // Messages are small and somebody waits for them. The accepted sockets inherit it.
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(backlog)
 }
@@ -460,6 +456,7 @@ mod tests {
     async fn a_connection_is_a_small_task() {
         let server = bound(|_| ());
         let (_client, stream, peer) = accepted(&server).await;
+        assert!(stream.nodelay().unwrap(), "inherited");
         let (place, no_place) = server.shared.place(peer).unwrap();
         let caller = Caller { client: peer.ip(), no_place };
         let task = connection(Arc::clone(&server.shared), stream, caller, place);

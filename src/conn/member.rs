@@ -17,7 +17,7 @@ use crate::core::token::Cap;
 use crate::core::wire::{
     self, CLIENT_HEAD_MAX, ClientControl, ClientHead, OwnerOp, OwnerRequest, Refused, Target,
 };
-use crate::hub::{Duty, Hub, Seat, Session};
+use crate::hub::{Hub, Seat, Session};
 use crate::metrics::Count;
 use crate::outbox::Outlook;
 
@@ -29,7 +29,6 @@ pub(super) struct Member<'a> {
     meter: Meter,
     /// When the current turn began.
     now: Instant,
-    duty: Duty,
     taken: Taken,
 }
 
@@ -42,38 +41,37 @@ struct Taken {
 }
 
 impl<'a> Member<'a> {
-    pub(super) fn new(seat: Seat, session: &'a Arc<Session>, hub: &'a Arc<Hub>) -> Self {
-        Self {
-            seat,
-            session,
-            hub,
-            meter: Meter::default(),
-            now: Instant::START,
-            duty: Duty::None,
-            taken: Taken::default(),
-        }
+    pub(super) fn new(
+        seat: Seat,
+        session: &'a Arc<Session>,
+        hub: &'a Arc<Hub>,
+        now: Instant,
+    ) -> Self {
+        Self { seat, session, hub, meter: Meter::default(), now, taken: Taken::default() }
     }
 
     /// Reads and drains until something ends the connection, and leaves the room.
     pub(super) async fn run(mut self, intake: &mut Intake) -> End {
         let end = loop {
+            self.flush_if_owed().await;
             let turn = poll_fn(|cx| self.poll_turn(intake, cx)).await;
             self.report();
-            if self.duty == Duty::Flush {
-                self.let_others_add().await;
-                self.duty = Duty::None;
-                self.seat.flush(self.now);
-            }
             if let Err(end) = turn {
                 break end;
             }
         };
-        self.seat.leave(end.gone());
+        self.flush_if_owed().await;
+        self.seat.leave(end.gone(), self.now);
+        self.flush_if_owed().await;
         end
     }
 
-    /// Lets readers that are ready add to the batch before it is sent, for as long as they do.
-    async fn let_others_add(&self) {
+    /// Does its duty to flush, after letting those who are ready add to the batch for as long as
+    /// they do.
+    async fn flush_if_owed(&mut self) {
+        if !self.seat.owes_flush() {
+            return;
+        }
         let mut batched = self.seat.batched();
         for _ in 0..ROUNDS_MAX {
             tokio::task::yield_now().await;
@@ -82,6 +80,7 @@ impl<'a> Member<'a> {
                 break;
             }
         }
+        self.seat.flush(self.now);
     }
 
     fn poll_turn(&mut self, intake: &mut Intake, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
@@ -130,12 +129,11 @@ impl<'a> Member<'a> {
             return Ok(());
         }
         match self.seat.send(&head, &mut payload, skip, self.now) {
-            Ok(None) => {}
-            Ok(Some(duty)) => {
+            Ok(false) => {}
+            Ok(true) => {
                 self.taken.messages += 1;
                 self.taken.bytes += len as u64;
                 self.taken.directs += u64::from(head.target != Target::Room);
-                self.take_on(duty);
             }
             Err(refused) => self.refuse(refused, Some(head.reference), None),
         }
@@ -178,12 +176,6 @@ impl<'a> Member<'a> {
         }
         let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) + 1);
         self.session.tell(&wire::error(why, reference, wait_ms), self.now);
-    }
-
-    fn take_on(&mut self, duty: Duty) {
-        if duty == Duty::Flush {
-            self.duty = duty;
-        }
     }
 }
 

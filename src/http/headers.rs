@@ -1,4 +1,4 @@
-//! Header fields that every answer carries.
+//! Header fields that every answer but a 101 carries.
 //!
 //! Two sets, made once at the start: one for answers of the interface, where nothing is a document,
 //! and one for the built-in page. A request id is random and made here; one that a client sends is
@@ -26,6 +26,8 @@ pub(crate) enum Dress {
     Interface,
     /// A file of the built-in page.
     Page,
+    /// A 101, which no browser shows to anybody and no cache keeps.
+    Upgrade,
 }
 
 impl Fixed {
@@ -56,6 +58,7 @@ impl Fixed {
         let fixed = match dress {
             Dress::Interface => &self.interface,
             Dress::Page => &self.page,
+            Dress::Upgrade => return,
         };
         headers.extend(fixed.iter().map(|(name, value)| (name.clone(), value.clone())));
         if self.request_id

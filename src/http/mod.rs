@@ -10,6 +10,7 @@ mod body;
 mod client;
 mod cors;
 mod framing;
+mod gate;
 mod handshake;
 mod headers;
 mod ops;
@@ -30,7 +31,7 @@ use serde::Serialize;
 use self::headers::Dress;
 
 pub use self::app::App;
-pub use self::serve::{Caller, Upgraded, serve_operations, serve_public};
+pub use self::serve::{Caller, Shaken, serve_operations, serve_public};
 
 /// The answer to a request, complete in memory.
 type Answer = Response<Full<Bytes>>;

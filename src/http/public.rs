@@ -113,6 +113,7 @@ async fn route(
             TrustProxy::Nobody | TrustProxy::ProxyProtocol => None,
         };
         let (answer, reservation) = handshake::upgrade(app, from, &mut request)?;
+        *dress = Dress::Upgrade;
         *admitted = Some(Admitted { reservation, address });
         return Ok(answer);
     }

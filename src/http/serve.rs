@@ -3,28 +3,30 @@
 //!
 //! The handshake runs in the same task as the connection after it, and everything here lives in one
 //! boxed future that is dropped before the connection proper begins, so that an idle member costs
-//! no HTTP buffers and no second task.
+//! no HTTP buffers and no second task. Its 101 is handed back unsent, for the connection to write it
+//! together with the welcome.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1::{Builder, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use super::gate::{Gate, Latch};
 use super::public::Admitted;
 use super::{Answer, App, ops, public};
 use crate::admission::addresses::AddressGuard;
 use crate::config::Config;
-use crate::core::close::Close;
-use crate::hub::Reservation;
+use crate::conn::Upgraded;
 use crate::metrics::Refusal;
 
 /// What the public listener knows about a connection before its first request.
@@ -36,40 +38,36 @@ pub struct Caller {
     pub no_place: Option<Refusal>,
 }
 
-/// A connection after its handshake was answered with 101.
-pub struct Upgraded {
-    /// The socket.
-    pub stream: TcpStream,
-    /// What came in behind the handshake.
-    pub early: Bytes,
-    /// Who may speak on it, or the code to close it with at once.
-    pub admitted: Result<Reservation, Close>,
+/// What a handshake leaves.
+pub struct Shaken {
+    /// The connection to run.
+    pub upgraded: Upgraded,
     /// Keeps the connection counted for its address, where only the handshake knew the address.
     pub address: Option<AddressGuard>,
 }
 
 /// Answers requests on a connection of the public listener until it ends or is upgraded.
-pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> Option<Upgraded> {
+pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> Option<Shaken> {
     let once = caller.no_place.is_some();
-    let shared = Arc::new((caller, Mutex::new(None)));
+    let latch = Arc::new(Latch::default());
+    let gate = Gate::new(stream, Arc::clone(&latch));
     let service = {
-        let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
+        let (app, latch, caller) = (Arc::clone(&app), Arc::clone(&latch), Arc::new(caller));
         move |request| {
-            let (app, shared) = (Arc::clone(&app), Arc::clone(&shared));
+            let (app, latch, caller) = (Arc::clone(&app), Arc::clone(&latch), Arc::clone(&caller));
             async move {
-                let (caller, slot) = &*shared;
-                let (answer, admitted) = public::answer_to(&app, caller, request).await;
-                if admitted.is_some() {
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = admitted;
+                let (answer, admitted) = public::answer_to(&app, &caller, request).await;
+                if let Some(admitted) = admitted {
+                    latch.close(admitted);
                 }
                 answer
             }
         }
     };
-    let (stream, early) = serve(&app, stream, once, service).await?;
-    let admitted = shared.1.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Admitted { reservation, address } = admitted?;
-    Some(Upgraded { stream, early, admitted: reservation, address })
+    let (gate, early) = serve(&app, gate, once, service).await?;
+    let Admitted { reservation: admitted, address } = latch.take()?;
+    let (stream, answer) = gate.into_parts();
+    Some(Shaken { upgraded: Upgraded { stream, answer, early, admitted }, address })
 }
 
 /// Answers requests on a connection of the operations listener until it ends.
@@ -81,17 +79,17 @@ pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
             async move { ops::answer_to(&app, request).await }
         }
     };
-    serve(app, stream, false, service).await;
+    serve(app, TokioIo::new(stream), false, service).await;
 }
 
 /// Runs the HTTP half of a connection, for one request only if `once`. Returns the socket and what
 /// was read beyond the last request, unless the connection broke.
-async fn serve<F>(
+async fn serve<S: Read + Write + Unpin, F>(
     app: &Arc<App>,
-    stream: TcpStream,
+    socket: S,
     once: bool,
     answer_to: impl Fn(Request<Incoming>) -> F + Unpin,
-) -> Option<(TcpStream, Bytes)>
+) -> Option<(S, Bytes)>
 where
     F: Future<Output = Answer> + Send,
 {
@@ -106,7 +104,7 @@ where
     // request would close it without an answer.
     let late = app.is_draining();
     let builder = builder(&app.config, !once && !late);
-    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = builder.serve_connection(socket, service);
     let mut last_request = pin!(async {
         tokio::select! {
             () = app.draining() => {}
@@ -124,7 +122,7 @@ where
     match tokio::time::timeout(HTTP_LIFETIME, running).await {
         Ok(Ok(())) => {
             let Parts { io, read_buf, .. } = connection.into_parts();
-            Some((io.into_inner(), read_buf))
+            Some((io, read_buf))
         }
         Ok(Err(error)) => {
             // Between two requests running out of time is how a connection ends.

@@ -36,8 +36,6 @@ struct End {
 #[derive(Clone, Copy)]
 struct Cut {
     seat: SeatIndex,
-    /// Keeps the order of one seat's cuts through an unstable sort.
-    ordinal: u32,
     /// The number of the shared frame that it stands before.
     at: u32,
     what: What,
@@ -57,6 +55,10 @@ pub(super) struct Batch {
     shared: Frames,
     private: Frames,
     cuts: Vec<Cut>,
+    /// The cuts seat by seat; made by [`Batch::seal`].
+    sorted: Vec<Cut>,
+    /// Where in `sorted` each seat's begin, and behind the last one where they end.
+    starts: Vec<u32>,
 }
 
 impl Batch {
@@ -108,18 +110,58 @@ impl Batch {
     }
 
     fn cut(&mut self, seat: SeatIndex, what: What) {
-        let ordinal = u32::try_from(self.cuts.len()).unwrap_or(u32::MAX);
-        self.cuts.push(Cut { seat, ordinal, at: self.shared.count(), what });
+        self.cuts.push(Cut { seat, at: self.shared.count(), what });
     }
 
-    /// Sorts the cuts by seat; [`Batch::streams`] wants that.
+    /// Brings the cuts into the order of seats; [`Batch::stream`] wants that. Counting beats
+    /// comparing: a flush looks at every seat anyway.
     pub(super) fn seal(&mut self) {
-        self.cuts.sort_unstable_by_key(|cut| (cut.seat, cut.ordinal));
+        self.starts.clear();
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.cuts);
+        for cut in &self.cuts {
+            let count = cut.seat as usize + 2;
+            if self.starts.len() <= count {
+                self.starts.resize(count + 1, 0);
+            }
+            if let Some(count) = self.starts.get_mut(count) {
+                *count += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut self.starts {
+            sum += *start;
+            *start = sum;
+        }
+        // A seat's beginning stands one place too far behind, and moves to its end as it is filled.
+        for cut in &self.cuts {
+            if let Some(next) = self.starts.get_mut(cut.seat as usize + 1) {
+                if let Some(place) = self.sorted.get_mut(*next as usize) {
+                    *place = *cut;
+                }
+                *next += 1;
+            }
+        }
     }
 
-    /// The streams of seats, to be asked for in ascending order.
-    pub(super) fn streams(&self) -> Streams<'_> {
-        Streams { batch: self, cuts: &self.cuts }
+    /// The cuts of one seat, in order.
+    fn cuts_of(&self, seat: SeatIndex) -> &[Cut] {
+        let seat = seat as usize;
+        match self.starts.get(seat..seat + 2) {
+            Some([begin, end]) => self.sorted.get(*begin as usize..*end as usize),
+            _ => None,
+        }
+        .unwrap_or_default()
+    }
+
+    /// What everybody hears for whom nothing differs: all shared frames.
+    pub(super) fn common(&self) -> Run<'_> {
+        Run { frames: &self.shared, from: 0, to: self.shared.count() }
+    }
+
+    /// Whether something differs for this seat.
+    pub(super) fn is_cut(&self, seat: SeatIndex) -> bool {
+        !self.cuts_of(seat).is_empty()
     }
 
     fn clear(&mut self) {
@@ -127,48 +169,38 @@ impl Batch {
         self.private.clear();
         self.cuts.clear();
     }
-}
 
-/// Finds what each seat hears of a sealed batch.
-pub(super) struct Streams<'b> {
-    batch: &'b Batch,
-    /// Those of seats that have not been asked for yet.
-    cuts: &'b [Cut],
-}
-
-impl<'b> Streams<'b> {
-    /// Appends to `runs` what this seat hears from place `from` on: of the shared frames all but
-    /// the cuts if it `hears` the room, and the private ones that are its own.
-    pub(super) fn of(&mut self, seat: SeatIndex, from: u32, hears: bool, runs: &mut Vec<Run<'b>>) {
-        let batch = self.batch;
+    /// Appends to `runs` what a seat of a sealed batch hears from place `from` on: of the shared
+    /// frames all but the cuts if it `hears` the room, and the private ones that are its own.
+    pub(super) fn stream<'b>(
+        &'b self,
+        seat: SeatIndex,
+        from: u32,
+        hears: bool,
+        runs: &mut Vec<Run<'b>>,
+    ) {
         let mut run = |frames: &'b Frames, from: u32, to: u32| {
             if from < to {
                 runs.push(Run { frames, from, to });
             }
         };
         let mut at = from;
-        let behind = self.cuts.partition_point(|cut| cut.seat < seat);
-        self.cuts = self.cuts.get(behind..).unwrap_or_default();
-        while let Some((cut, rest)) = self.cuts.split_first() {
-            if cut.seat != seat {
-                break;
-            }
-            self.cuts = rest;
+        for cut in self.cuts_of(seat) {
             // A cut of whoever had the seat before.
             if cut.at < from {
                 continue;
             }
             if hears {
-                run(&batch.shared, at, cut.at);
+                run(&self.shared, at, cut.at);
             }
             at = cut.at;
             match cut.what {
                 What::Skip => at += 1,
-                What::Insert(number) => run(&batch.private, number, number + 1),
+                What::Insert(number) => run(&self.private, number, number + 1),
             }
         }
         if hears {
-            run(&batch.shared, at, batch.shared.count());
+            run(&self.shared, at, self.shared.count());
         }
     }
 }
@@ -254,7 +286,6 @@ thread_local! {
 const SPARE_MAX: usize = 64;
 
 /// An empty batch, with the buffers of an earlier one where there are any.
-#[expect(clippy::unnecessary_box_returns, reason = "the box is what is used again")]
 pub(super) fn take_spare() -> Box<Batch> {
     SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
@@ -356,10 +387,9 @@ mod tests {
                 }
             }
             batch.seal();
-            let mut streams = batch.streams();
             for (seat, heard) in (0..).zip(&model) {
                 let mut runs = Vec::new();
-                streams.of(seat, from[seat as usize], true, &mut runs);
+                batch.stream(seat, from[seat as usize], true, &mut runs);
                 let bytes: Vec<u8> = runs.iter().flat_map(|run| run.bytes().to_vec()).collect();
                 prop_assert_eq!(bytes, heard.concat());
                 let lens: Vec<usize> = runs.iter().flat_map(Run::marks).map(|m| m.len).collect();
@@ -370,7 +400,7 @@ mod tests {
             }
             for seat in 0..4 {
                 let mut runs = Vec::new();
-                batch.streams().of(seat, 0, false, &mut runs);
+                batch.stream(seat, 0, false, &mut runs);
                 for run in &runs {
                     prop_assert!(std::ptr::eq(run.frames, &raw const batch.private), "deaf to the room");
                 }

@@ -14,7 +14,7 @@ use crate::hub::batch::{self, Batch, SeatIndex};
 /// What remains to be done after something was appended to a room's batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a batch that nobody flushes is not sent before its speaker leaves"]
-pub enum Duty {
+pub(super) enum Duty {
     /// Somebody else flushes.
     None,
     /// The caller has begun the batch and flushes it.
@@ -112,13 +112,13 @@ impl<S: Clone> Log<S> {
         handle: S,
         hears: bool,
         welcome: impl FnOnce(u64, &mut dyn Iterator<Item = MemberId>) -> Vec<u8>,
-    ) -> Result<SeatIndex, Close> {
+    ) -> Result<(SeatIndex, Duty), Close> {
         self.reserved -= 1;
         if self.ended {
             return Err(Close::RoomClosed);
         }
         let seq = self.next_seq();
-        let (batch, _) = self.batch();
+        let (batch, duty) = self.batch();
         batch.tell(&wire::join(member, seq));
         let from = batch.position();
         let key = self.seats.insert(Seat { member, handle, hears, from });
@@ -127,11 +127,11 @@ impl<S: Clone> Log<S> {
         self.changes += 1;
         let text = welcome(seq, &mut self.seats.iter().map(|(_, seat)| seat.member));
         self.batch().0.tell_one(&text, seat);
-        Ok(seat)
+        Ok((seat, duty))
     }
 
     /// Frees a seat and tells the others why; `None` if the member does not have it any more.
-    pub(super) fn leave(&mut self, speaker: Speaker, why: Gone) -> Option<S> {
+    pub(super) fn leave(&mut self, speaker: Speaker, why: Gone) -> Option<(S, Duty)> {
         if !self.holds(speaker) {
             return None;
         }
@@ -139,10 +139,13 @@ impl<S: Clone> Log<S> {
         self.by_member.remove(&speaker.member);
         self.changes += 1;
         let seq = self.next_seq();
+        let mut duty = Duty::None;
         if !self.seats.is_empty() {
-            self.batch().0.tell(&wire::leave(speaker.member, seq, why));
+            let (batch, begun) = self.batch();
+            batch.tell(&wire::leave(speaker.member, seq, why));
+            duty = begun;
         }
-        Some(seat.handle)
+        Some((seat.handle, duty))
     }
 
     /// Lets nobody in or speak any more, and says who is to be told; `None` the second time.

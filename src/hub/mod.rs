@@ -34,7 +34,6 @@ use random::Random;
 use room::Room;
 use session::{Periods, Sessions};
 
-pub use log::Duty;
 pub use seat::{Connected, Reservation, Seat};
 pub use session::Session;
 
@@ -113,17 +112,19 @@ impl Hub {
         Ok(Reservation::new(Arc::clone(self), room, grant))
     }
 
-    /// Enters an upgraded socket into the table of connections. `session_s` is how long it may last.
+    /// Enters an upgraded socket into the table of connections. `answer` is written in front of
+    /// everything else; `session_s` is how long it may last.
     pub fn connect(
         self: &Arc<Self>,
         stream: TcpStream,
+        answer: Vec<u8>,
         session_s: Option<u32>,
         now: Instant,
     ) -> Connected {
         let limit = &self.config.limit;
         let bounds =
             Bounds { bytes: limit.outbox_bytes as usize, frames: limit.outbox_frames as usize };
-        let session = Arc::new(Session::new(Outbox::new(stream, bounds)));
+        let session = Arc::new(Session::new(Outbox::behind(answer, stream, bounds, now)));
         let ends_at = session_s.map(|s| now.after(Duration::from_secs(u64::from(s))));
         let entered = self.sessions.enter(Arc::clone(&session), ends_at, &mut self.random(), now);
         Connected::new(Arc::clone(self), session, entered)

@@ -66,7 +66,7 @@ impl Room {
         self.log().release();
     }
 
-    /// Turns a promise into a seat, and tells everybody; see [`Log::join`].
+    /// Turns a promise into a seat, and appends what everybody hears of it; see [`Log::join`].
     pub(super) fn join(
         &self,
         member: MemberId,
@@ -74,20 +74,19 @@ impl Room {
         hears: bool,
         welcome: impl FnOnce(u64, &mut dyn Iterator<Item = MemberId>) -> Vec<u8>,
         now: Instant,
-    ) -> Result<Speaker, Close> {
-        let seat = self.log().join(member, Arc::clone(session), hears, welcome)?;
+    ) -> Result<(Speaker, Duty), Close> {
+        let mut log = self.log();
+        let (seat, duty) = log.join(member, Arc::clone(session), hears, welcome)?;
         self.metrics.add(Count::Joins, 1);
-        self.flush(now);
-        Ok(Speaker { seat, member })
+        Ok((Speaker { seat, member }, self.unless_full(log, duty, now)))
     }
 
-    /// Frees the seat, if the member still has it, and tells the others why.
-    pub(super) fn leave(&self, speaker: Speaker, why: Gone, now: Instant) {
-        let left = self.log().leave(speaker, why);
-        if left.is_some() {
-            self.metrics.add(Count::Leaves, 1);
-            self.flush(now);
-        }
+    /// Frees the seat, if the member still has it, and appends what the others hear of it.
+    pub(super) fn leave(&self, speaker: Speaker, why: Gone, now: Instant) -> Duty {
+        let mut log = self.log();
+        let Some((_, duty)) = log.leave(speaker, why) else { return Duty::None };
+        self.metrics.add(Count::Leaves, 1);
+        self.unless_full(log, duty, now)
     }
 
     /// Removes a member for its owner; false if there is no such member.
@@ -95,9 +94,9 @@ impl Room {
         // What was said before is still for the kicked member.
         self.flush_surely(now);
         let mut log = self.log();
-        let session = log.find(member).and_then(|speaker| log.leave(speaker, Gone::Kicked));
+        let left = log.find(member).and_then(|speaker| log.leave(speaker, Gone::Kicked));
         drop(log);
-        let Some(session) = session else { return false };
+        let Some((session, _)) = left else { return false };
         session.outbox().close(Close::Kicked, None, now);
         self.metrics.add(Count::Kicks, 1);
         self.metrics.add(Count::Leaves, 1);
@@ -157,12 +156,22 @@ impl Room {
         if head.flags.contains(Flags::ACK) {
             batch.tell_one(&wire::ack(head.reference, relay_head.seq), speaker.seat);
         }
-        if batch.len() < self.batch_bytes {
-            return Ok(Some(duty));
+        Ok(Some(self.unless_full(log, duty, now)))
+    }
+
+    /// The duty to flush, unless the batch is full and sent at once.
+    fn unless_full(
+        &self,
+        log: MutexGuard<'_, Log<Arc<Session>>>,
+        duty: Duty,
+        now: Instant,
+    ) -> Duty {
+        if log.batched() < self.batch_bytes {
+            return duty;
         }
         drop(log);
         self.flush_surely(now);
-        Ok(Some(Duty::None))
+        Duty::None
     }
 
     /// Sends out what is pending and then this message, from where it was read.
@@ -234,14 +243,24 @@ impl Room {
         batch.seal();
         let mut tally = Tally::default();
         {
-            let mut streams = batch.streams();
+            let common = batch.common();
+            let bytes = [IoSlice::new(common.bytes())];
+            let messages = u64::from(common.messages());
             let mut runs = Vec::new();
             let mut parts = Vec::new();
             for listener in &mut audience.listeners {
+                let from = std::mem::take(&mut listener.from);
+                let differs = from > 0 || !listener.hears || batch.is_cut(listener.seat);
+                if large.is_none() && !differs {
+                    if !common.bytes().is_empty() {
+                        let outbox = listener.handle.outbox();
+                        tally.add(outbox.send(&bytes, common.marks(), now), messages);
+                    }
+                    continue;
+                }
                 runs.clear();
                 parts.clear();
-                streams.of(listener.seat, listener.from, listener.hears, &mut runs);
-                listener.from = 0;
+                batch.stream(listener.seat, from, listener.hears, &mut runs);
                 parts.extend(runs.iter().map(|run| IoSlice::new(run.bytes())));
                 let head = large.and_then(|large| large.head_for(listener));
                 let mut last = None;

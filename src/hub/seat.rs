@@ -37,7 +37,7 @@ impl Reservation {
         self.grant.session_s
     }
 
-    /// Takes the seat: the members hear of it and the newcomer is welcomed.
+    /// Takes the seat. With the next flush the members hear of it and the newcomer is welcomed.
     ///
     /// # Errors
     ///
@@ -61,14 +61,15 @@ impl Reservation {
             .encode()
         };
         self.is_spent = true;
-        let speaker = room.join(member, session, cap.contains(Cap::RECEIVE), welcome, now)?;
+        let hears = cap.contains(Cap::RECEIVE);
+        let (speaker, duty) = room.join(member, session, hears, welcome, now)?;
         Ok(Seat {
             hub: Arc::clone(hub),
             room: Arc::clone(room),
             speaker,
+            duty,
             cap,
             insists_on_padding: view.options.padding,
-            why: Gone::Lost,
             _gauge: hub.metrics.member_joined(),
         })
     }
@@ -84,13 +85,17 @@ impl Drop for Reservation {
 }
 
 /// A member's place in its room. Dropping it leaves, as lost unless [`Seat::leave`] said otherwise.
+///
+/// Whoever appends the first thing to a room's batch, here by joining, sending or leaving, has the
+/// duty to flush it: it lets those who are ready add theirs, and then calls [`Seat::flush`]. A seat
+/// that is dropped with the duty flushes, so the duty cannot be lost.
 pub struct Seat {
     hub: Arc<Hub>,
     room: Arc<Room>,
     speaker: Speaker,
+    duty: Duty,
     cap: Cap,
     insists_on_padding: bool,
-    why: Gone,
     _gauge: MemberGauge,
 }
 
@@ -105,22 +110,29 @@ impl Seat {
         self.insists_on_padding
     }
 
-    /// Hands a message to the room; its payload begins at `skip`. Whoever gets the duty to flush
-    /// lets the readers that are ready go first, and then calls [`Seat::flush`]. Dropping the seat
-    /// flushes too, so the duty cannot be lost. `None` if it was not accepted, because the member is
-    /// being closed.
+    /// Hands a message to the room; its payload begins at `skip`. Returns whether it was accepted:
+    /// from a member that is being closed nothing is.
     ///
     /// # Errors
     ///
     /// `NoSuchMember` for a DIRECT to somebody who is not there.
     pub fn send(
-        &self,
+        &mut self,
         head: &ClientHead,
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<Option<Duty>, Refused> {
-        self.room.send(self.speaker, head, payload, skip, now)
+    ) -> Result<bool, Refused> {
+        let sent = self.room.send(self.speaker, head, payload, skip, now)?;
+        if let Some(duty) = sent {
+            self.take_on(duty);
+        }
+        Ok(sent.is_some())
+    }
+
+    /// Whether it has the duty to flush.
+    pub fn owes_flush(&self) -> bool {
+        self.duty == Duty::Flush
     }
 
     /// Bytes that the room has to say and has not sent.
@@ -129,7 +141,8 @@ impl Seat {
     }
 
     /// Sends out what the room has to say.
-    pub fn flush(&self, now: Instant) {
+    pub fn flush(&mut self, now: Instant) {
+        self.duty = Duty::None;
         self.room.flush(now);
     }
 
@@ -143,15 +156,25 @@ impl Seat {
     }
 
     /// Leaves, for this reason.
-    pub fn leave(mut self, why: Gone) {
-        self.why = why;
+    pub fn leave(&mut self, why: Gone, now: Instant) {
+        let duty = self.room.leave(self.speaker, why, now);
+        self.take_on(duty);
+    }
+
+    fn take_on(&mut self, duty: Duty) {
+        if duty == Duty::Flush {
+            self.duty = duty;
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let now = clock::now();
-        self.room.leave(self.speaker, self.why, now);
+        self.leave(Gone::Lost, now);
+        if self.owes_flush() {
+            self.flush(now);
+        }
         self.hub.retire(&self.room, now);
     }
 }

@@ -66,6 +66,37 @@ fn a_socket_that_takes_all_needs_no_backlog() {
 }
 
 #[test]
+fn what_has_to_go_first_goes_in_one_write_with_the_next() {
+    let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(1000), BOUNDS, NOW);
+    assert!(outbox.socket().taken().is_empty());
+    let sent = send(&outbox, &[(3, Data), (2, Control)]);
+    assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
+    assert_eq!(outbox.socket().taken(), [vec![9; 9], vec![3, 3, 3, 2, 2]].concat());
+    assert!(outbox.lock().backlog.is_none());
+}
+
+#[test]
+fn what_has_to_go_first_is_never_overtaken() {
+    for room in 0..14 {
+        let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(room), BOUNDS, NOW);
+        assert_eq!(send(&outbox, &[(3, Data), (2, Control)]).queued, 5, "{room}");
+        outbox.socket().open(1);
+        send(&outbox, &[(1, Data)]);
+        outbox.socket().open(1000);
+        assert_eq!(drain(&outbox), Outlook::Open);
+        let expected = [vec![9; 9], vec![3, 3, 3, 2, 2, 1]].concat();
+        assert_eq!(outbox.socket().taken(), expected, "{room}");
+    }
+    let alone = Outbox::behind(vec![9; 9], Pipe::with_room(1000), BOUNDS, NOW);
+    assert_eq!(drain(&alone), Outlook::Open);
+    assert_eq!(alone.socket().taken(), [9; 9]);
+    let closed = Outbox::behind(vec![9; 9], Pipe::with_room(1000), BOUNDS, NOW);
+    assert!(closed.close(Close::Restart, None, NOW));
+    assert_eq!(drain(&closed), Outlook::Closed(Close::Restart));
+    assert!(closed.socket().taken().starts_with(&[9; 9]));
+}
+
+#[test]
 fn what_the_socket_does_not_take_waits_in_order() {
     let outbox = Outbox::new(Pipe::with_room(4), BOUNDS);
     assert_eq!(send(&outbox, &[(3, Data), (2, Data)]).queued, 1);

@@ -1,0 +1,111 @@
+//! The socket as the HTTP library has it: everything passes, until the answer that upgrades.
+//!
+//! That one is kept back, so that it goes out in one write with what the connection says first. The
+//! library takes it for written, and gives the socket back.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::public::Admitted;
+
+/// Holds the outcome of a handshake, once there is one.
+#[derive(Default)]
+pub(super) struct Latch(Mutex<Option<Admitted>>);
+
+impl Latch {
+    /// From now on nothing is written any more: the next answer is the 101.
+    pub(super) fn close(&self, admitted: Admitted) {
+        *self.lock() = Some(admitted);
+    }
+
+    /// The outcome, if there is one.
+    pub(super) fn take(&self) -> Option<Admitted> {
+        self.lock().take()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Admitted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket whose writes are kept back behind a closed latch.
+pub(super) struct Gate {
+    socket: TokioIo<TcpStream>,
+    latch: Arc<Latch>,
+    kept: Vec<u8>,
+}
+
+impl Gate {
+    pub(super) fn new(stream: TcpStream, latch: Arc<Latch>) -> Self {
+        Self { socket: TokioIo::new(stream), latch, kept: Vec::new() }
+    }
+
+    /// The socket, and what was not written to it.
+    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.socket.into_inner(), self.kept)
+    }
+
+    fn socket(&mut self) -> Pin<&mut TokioIo<TcpStream>> {
+        Pin::new(&mut self.socket)
+    }
+}
+
+impl Read for Gate {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.socket().poll_read(cx, buffer)
+    }
+}
+
+impl Write for Gate {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.latch.is_closed() {
+            self.kept.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.socket().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.latch.is_closed() {
+            for part in parts {
+                self.kept.extend_from_slice(part);
+            }
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
+        self.socket().poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_shutdown(cx)
+    }
+}
