@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::member::{Data, Heard, Member};
 pub(crate) use self::pair::Pair;
 pub(crate) use self::raw::{Answered, JSON, Talk, call, masked};
-pub(crate) use self::rogue::{Ending, Rogue, handshake, within};
+pub(crate) use self::rogue::{Ending, Rogue, TALK_BYTES, handshake, within};
 
 /// Longest wait for anything that should happen. Far above what it takes; only a broken test or
 /// relay ever waits so long.

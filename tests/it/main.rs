@@ -19,6 +19,9 @@ mod handshake;
 mod heartbeat;
 mod http;
 mod limits;
+mod lives;
+#[cfg(target_os = "linux")]
+mod memory;
 mod ops;
 mod pages;
 mod proxy_protocol;

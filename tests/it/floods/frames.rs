@@ -30,7 +30,7 @@ floods! {
     a_head_that_claims_more_than_there_is: by_member(claims(1 << 63)).closed(1002, "protocol"),
     fragments_beyond_the_maximum:
         by_member(begun(vec![0; 15], &vec![1; 60_000])).closed(1009, "too_large"),
-    a_text_of_a_megabyte: by_member(frame(TEXT, &vec![b' '; 1 << 20])).closed(1009, "too_large"),
+    a_text_of_a_megabyte: by_member(masked(TEXT, &vec![b' '; 1 << 20])).closed(1009, "too_large"),
 
     // What RFC 6455 forbids.
     reserved_bit_1: by_member(masked(0x40 | BINARY, &SEND)).closed(1002, "protocol"),
@@ -41,8 +41,8 @@ floods! {
     an_unmasked_frame: by_member([&[BINARY, 5][..], &SEND].concat()).closed(1002, "protocol"),
     a_fragmented_ping: by_member(masked(0x09, b"")).closed(1002, "protocol"),
     a_fragmented_close: by_member(masked(0x08, b"")).closed(1002, "protocol"),
-    a_ping_of_126_bytes: by_member(frame(PING, &[0; 126])).closed(1002, "protocol"),
-    a_pong_of_65536_bytes: by_member(frame(PONG, &vec![0; 65_536])).closed(1002, "protocol"),
+    a_ping_of_126_bytes: by_member(masked(PING, &[0; 126])).closed(1002, "protocol"),
+    a_pong_of_65536_bytes: by_member(masked(PONG, &vec![0; 65_536])).closed(1002, "protocol"),
     a_length_that_is_not_the_shortest:
         by_member([&[BINARY, 0xFE, 0, 5, 0, 0, 0, 0][..], &SEND].concat()).closed(1002, "protocol"),
     a_continuation_of_nothing: by_member(masked(0x80, b"x")).closed(1002, "protocol"),
@@ -88,30 +88,20 @@ const fn too_many(frames: u32) -> usize {
     (2 * MESSAGES / frames) as usize
 }
 
-/// A client's frame of any length, with an all-zero key.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let head = match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(short), _) if short < 126 => vec![first, 0x80 | short],
-        (_, Ok(medium)) => [&[first, 0xFE][..], &medium.to_be_bytes()].concat(),
-        _ => [&[first, 0xFF][..], &(payload.len() as u64).to_be_bytes()].concat(),
-    };
-    [&head, &[0; 4][..], payload].concat()
-}
-
 /// A SEND with this payload, in one frame or two.
 fn message(payload: &[u8], frames: usize) -> Vec<u8> {
     let whole = [&SEND[..4], payload].concat();
     match frames {
-        1 => frame(BINARY, &whole),
-        _ => [frame(0x02, &whole[..1]), frame(0x80, &whole[1..])].concat(),
+        1 => masked(BINARY, &whole),
+        _ => [masked(0x02, &whole[..1]), masked(0x80, &whole[1..])].concat(),
     }
 }
 
 /// A binary message that begins, and goes on with frames of these first bytes and this payload.
 fn begun(firsts: Vec<u8>, payload: &[u8]) -> Vec<u8> {
     let more = firsts.into_iter().flat_map(|first| match first {
-        PONG => frame(PONG, b""),
-        first => frame(first, payload),
+        PONG => masked(PONG, b""),
+        first => masked(first, payload),
     });
     masked(0x02, &SEND).into_iter().chain(more).collect()
 }

@@ -1,25 +1,16 @@
 //! Who does not read, or reads too slowly: it costs the relay its bound, and then nothing.
 
-use super::{BINARY, Scene, TEXT};
-use crate::harness::{Ending, Rogue};
+use super::{BINARY, Scene};
+use crate::harness::{Ending, Rogue, TALK_BYTES, masked};
 use lethewire::core::close::Close;
 use lethewire::metrics::Count;
 
 /// What may wait for one member in these tests.
 const OUTBOX_BYTES: u32 = 100_000;
-/// Largest payload that is sent here.
-const PAYLOAD_BYTES: usize = 60_000;
 
 /// A scene with a small bound, and a token for a room of its own for whoever does not read.
 async fn scene() -> Scene {
     Scene::with(|config| config.limit.outbox_bytes = OUTBOX_BYTES).await
-}
-
-/// SEND with these flags, as one frame.
-fn message(flags: u8) -> Vec<u8> {
-    let len = u16::try_from(PAYLOAD_BYTES + 4).unwrap();
-    let head = [&[BINARY, 0xFE][..], &len.to_be_bytes(), &[0; 4], &[1, flags, 0, 0]].concat();
-    [&head[..], &vec![7; PAYLOAD_BYTES]].concat()
 }
 
 /// A room in which one member talks, until it hears that the other one is gone, who does this with
@@ -30,22 +21,9 @@ async fn talk_at(reads: impl AsyncFn(&mut Rogue)) {
     let mut talker = Rogue::join(scene.relay.addr, &scene.relay.mint(&room.id, "sr")).await;
     let slow = Rogue::connect_narrow(scene.relay.addr).await;
     let mut slow = slow.upgraded(&scene.relay.mint(&room.id, "sr")).await;
-    talker.frame(TEXT).await; // welcome
-    talker.frame(TEXT).await; // join
-    let message = message(1);
-    let mut sent = 0;
-    loop {
-        talker.write(&message).await;
-        reads(&mut slow).await;
-        let told = talker.frame(TEXT).await;
-        if told.starts_with(br#"{"type":"leave""#) {
-            break;
-        }
-        sent += 1;
-        assert!(sent < 1000, "the kernel takes all of it");
-    }
+    talker.talks_until_a_leave(async || reads(&mut slow).await).await;
     let queued = scene.relay.count(Count::BacklogBytesQueued);
-    let most = u64::from(OUTBOX_BYTES) + 2 * PAYLOAD_BYTES as u64;
+    let most = u64::from(OUTBOX_BYTES) + 2 * TALK_BYTES as u64;
     assert!(queued <= most, "{queued} bytes waited for it");
     scene.relay.until("its end", |now| now.connections == 3).await;
     assert_eq!(scene.relay.totals().closed(Close::SlowConsumer), 1);
@@ -69,7 +47,8 @@ async fn a_member_that_never_reads_what_it_says_itself() {
     let rogue = Rogue::connect_narrow(scene.relay.addr).await;
     let room = scene.relay.create_room().await;
     let mut rogue = rogue.upgraded(&scene.relay.mint(&room.id, "sr")).await;
-    rogue.write(&message(2).repeat(300)).await;
+    let message = masked(BINARY, &[&[1, 2, 0, 0][..], &vec![7; TALK_BYTES]].concat());
+    rogue.write(&message.repeat(300)).await;
     scene.relay.until("its end", |now| now.connections == 2).await;
     assert_eq!(scene.relay.totals().closed(Close::SlowConsumer), 1);
     drop(rogue);

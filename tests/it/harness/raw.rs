@@ -160,7 +160,10 @@ impl Talk {
 
 /// A client's frame with an all-zero key, which changes nothing.
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let len = u8::try_from(payload.len()).unwrap();
-    assert!(len < 126);
-    [&[first, 0x80 | len, 0, 0, 0, 0][..], payload].concat()
+    let head = match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(short), _) if short < 126 => vec![first, 0x80 | short],
+        (_, Ok(medium)) => [&[first, 0xFE][..], &medium.to_be_bytes()].concat(),
+        _ => [&[first, 0xFF][..], &(payload.len() as u64).to_be_bytes()].concat(),
+    };
+    [&head, &[0; 4][..], payload].concat()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Pair, soon};
+use super::{Pair, masked, soon};
 
 /// How a connection that was not let go on came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,30 @@ impl Rogue {
         }
     }
 
+    /// Sends a large message and waits until the relay has taken it, again and again, until it hears
+    /// that somebody left. Whatever should happen in between is `meanwhile`.
+    pub(crate) async fn talks_until_a_leave(&mut self, mut meanwhile: impl AsyncFnMut()) {
+        let message = masked(0x82, &[&[1, 1, 0, 0][..], &vec![7; TALK_BYTES]].concat());
+        for _ in 0..1000 {
+            self.write(&message).await;
+            meanwhile().await;
+            if !self.acked().await {
+                return;
+            }
+        }
+        panic!("the kernel takes all of it");
+    }
+
+    /// Waits until the relay has taken a message; false if somebody left before that.
+    pub(crate) async fn acked(&mut self) -> bool {
+        loop {
+            let told = self.frame(0x81).await;
+            if told.starts_with(br#"{"type":"ack""#) || told.starts_with(br#"{"type":"leave""#) {
+                return told.starts_with(br#"{"type":"ack""#);
+            }
+        }
+    }
+
     /// Writes all of this while it reads, and says how the relay ended it: at most [`WITHIN`] after
     /// the last byte.
     pub(crate) async fn strikes(&mut self, bytes: &[u8]) -> Ending {
@@ -163,6 +187,9 @@ impl Rogue {
         take_frame(&mut self.unread)
     }
 }
+
+/// The payload of a message that is to fill sockets.
+pub(crate) const TALK_BYTES: usize = 60_000;
 
 /// How long the relay may take to end what is over a limit.
 const WITHIN: Duration = Duration::from_secs(2);
