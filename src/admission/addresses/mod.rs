@@ -6,7 +6,7 @@
 //! came in goes out, also in a panic.
 //!
 //! What an entry decides is pure (`entry`, `penalty`); where entries are, and which of them goes
-//! when the table is full, is `table`. One lock holds it all, for less than a microsecond a request.
+//! when the table is full, is `table`. One lock holds it all, for a few microseconds a request at most.
 
 mod entry;
 mod limits;

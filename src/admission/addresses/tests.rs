@@ -346,6 +346,25 @@ fn a_table_full_of_connections_refuses_and_loses_none() {
     let _ninth = addresses.connect(v4(9), at(0)).unwrap();
 }
 
+#[test]
+fn an_address_does_not_push_itself_out() {
+    let addresses = table(|limit| {
+        (limit.addresses, limit.connections_per_address) = (4, 1);
+        (limit.ipv6_56_factor, limit.ipv6_48_factor) = (1, 1);
+    });
+    for site in 0..200 {
+        // Strangers fill the table, and the entries of one address take three of four places.
+        for n in 0..4 {
+            addresses.request(v4(n), at(u64::from(site))).unwrap();
+        }
+        let _guard = addresses.connect(v6(site, 1, 1), at(u64::from(site))).unwrap();
+        for near in [v6(site, 1, 1), v6(site, 1, 2), v6(site, 2, 2)] {
+            let again = addresses.connect(near, at(u64::from(site)));
+            assert_eq!(quota_of(again), Some(Quota::Connections));
+        }
+    }
+}
+
 /// An attacker with a million networks, each from another site, does whatever costs the table most.
 #[test]
 fn a_million_prefixes_keep_out_nobody() {
