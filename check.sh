@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 source .ci/tools.sh
 
-readonly STEPS=(fmt clippy test doc loom build fuzz sdk web python websocat canary bench autobahn)
+readonly STEPS=(fmt clippy test doc loom build fuzz sdk web python websocat canary bench instructions autobahn)
 
 declare -rA ABOUT=(
   [fmt]="the code is formatted"
@@ -22,6 +22,7 @@ declare -rA ABOUT=(
   [websocat]="curl and websocat join and talk"
   [canary]="nothing that a client says shows up in a log, metric or error"
   [bench]="under load, every delivery arrives once and in order"
+  [instructions]="no hot function takes more instructions than its bound"
   [autobahn]="Autobahn's cases against our frame reader"
 )
 
@@ -107,6 +108,10 @@ step_bench() {
   bench/run.sh quick
 }
 
+step_instructions() {
+  bench/instructions.sh
+}
+
 step_autobahn() {
   need_autobahn
   cargo build --locked --release --example autobahn_echo
@@ -123,7 +128,7 @@ usage() {
   printf 'usage: ./check.sh [STEP…]\n\nRuns the named steps, or all of them:\n'
   local step
   for step in "${STEPS[@]}"; do
-    printf '  %-10s %s\n' "$step" "${ABOUT[$step]}"
+    printf '  %-12s %s\n' "$step" "${ABOUT[$step]}"
   done
   printf '\n%s\n%s\n' "Debian packages are installed when they are missing and you are root; every other tool" \
     "goes into .test/ in this folder. A second run installs nothing."
@@ -143,12 +148,12 @@ run_step() {
   set -e
   local elapsed=$((SECONDS - started))
   if ((status)); then
-    results+=("$(printf '%-10s FAILED %5d s' "$step" "$elapsed")")
+    results+=("$(printf '%-12s FAILED %5d s' "$step" "$elapsed")")
     summary
     printf 'checks: %d passed, 1 failed: %s (again with: ./check.sh %s)\n' "$passed" "$step" "$step"
     exit 1
   fi
-  results+=("$(printf '%-10s passed %5d s' "$step" "$elapsed")")
+  results+=("$(printf '%-12s passed %5d s' "$step" "$elapsed")")
   passed=$((passed + 1))
   printf -- '--- %s passed in %d s\n' "$step" "$elapsed"
 }
@@ -156,7 +161,7 @@ run_step() {
 summary() {
   printf '\n=== summary\n'
   printf '%s\n' "${results[@]}"
-  printf '%-10s        %5d s\n' total "$SECONDS"
+  printf '%-12s        %5d s\n' total "$SECONDS"
 }
 
 main() {

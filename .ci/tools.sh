@@ -55,6 +55,13 @@ need_cargo_fuzz() {
   need_crate cargo-fuzz 0.13.2 cargo-fuzz
 }
 
+need_gungraun() {
+  # Runner and library speak to each other, so both have one version: that of Cargo.lock.
+  local package
+  package=$(cargo pkgid --locked gungraun)
+  need_crate gungraun-runner "${package##*@}" gungraun-runner
+}
+
 # need_crate <crate> <version> <program> [cargo's options]: a program from crates.io.
 need_crate() {
   local crate=$1 version=$2 program=$TOOLS/cargo/bin/$3

@@ -10,10 +10,13 @@
 //! * [`schedule`]: which runs are made, one after the other;
 //! * [`report`]: what was found, in a file, and [`built`]: of which commit;
 //! * [`pages`] and [`plot`]: BENCHMARKS.md and its drawings.
+//!
+//! Beside that, [`instructions`] compares what `benches/instructions` counts with its bounds.
 
 pub mod bare;
 pub mod built;
 pub mod dialect;
+pub mod instructions;
 pub mod load;
 pub mod measure;
 pub mod pages;
