@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use lethewire::clock;
 use lethewire::config::Config;
-use lethewire::conn;
+use lethewire::conn::{self, Upgraded};
 use lethewire::core::id::{Jti, Kid, RoomId};
 use lethewire::core::limit::UnixSeconds;
 use lethewire::core::secret::SecretBytes;
@@ -124,8 +124,8 @@ impl Stage {
         self.spawn(async move {
             let caller = Caller { client: Ipv4Addr::LOCALHOST.into(), no_place: None };
             let http = Box::pin(serve_public(Arc::clone(&app), stream, caller));
-            if let Some(upgraded) = http.await {
-                conn::run(upgraded.stream, upgraded.early, upgraded.admitted, &app.hub).await;
+            if let Some(shaken) = http.await {
+                conn::run(shaken.upgraded, &app.hub).await;
             }
         });
         member.write(request.as_bytes());
@@ -144,11 +144,12 @@ impl Stage {
     /// One more member, without a handshake.
     fn sit(&mut self) {
         let grant = Grant { cap: cap(), session_s: None };
-        let reservation = self.app.hub.reserve(&self.room, grant);
+        let admitted = self.app.hub.reserve(&self.room, grant);
         let (member, stream) = self.connect();
         let app = Arc::clone(&self.app);
         self.spawn(async move {
-            conn::run(stream, Default::default(), reservation, &app.hub).await;
+            let (answer, early) = (Vec::new(), Default::default());
+            conn::run(Upgraded { stream, answer, early, admitted }, &app.hub).await;
         });
         self.settle();
         self.members.push(member);
