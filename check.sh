@@ -6,7 +6,9 @@ cd "$(dirname "$0")"
 
 source .ci/tools.sh
 
-readonly STEPS=(fmt clippy test doc loom build fuzz sdk web python websocat canary bench instructions autobahn)
+readonly STEPS=(
+  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary bench instructions autobahn
+)
 
 declare -rA ABOUT=(
   [fmt]="the code is formatted"
@@ -20,6 +22,7 @@ declare -rA ABOUT=(
   [web]="the page, in Chromium and Firefox"
   [python]="a Python program joins and talks"
   [websocat]="curl and websocat join and talk"
+  [proxies]="members talk through nginx, HAProxy and Caddy, as docs/proxies/ has them"
   [canary]="nothing that a client says shows up in a log, metric or error"
   [bench]="under load, every delivery arrives once and in order"
   [instructions]="no hot function takes more instructions than its bound"
@@ -96,6 +99,13 @@ step_websocat() {
   need_websocat
   need_release
   PATH=$TOOLS/cargo/bin:$PATH tests/clients/websocat.sh
+}
+
+step_proxies() {
+  need_python
+  need_program nginx nginx haproxy haproxy caddy caddy openssl openssl
+  need_release
+  "$PYTHON" tests/proxies/check.py
 }
 
 step_canary() {

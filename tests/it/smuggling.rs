@@ -2,8 +2,8 @@
 //! request never acts, and the connection ends.
 //!
 //! The cases are in `tests/smuggling/cases.json`, because `tests/proxies.py` sends the same ones
-//! through proxies. `alone` is the status of each answer here; `second` is `own` where a proxy may pass
-//! the second request on as one of its own, because it is one.
+//! through proxies. `alone` is the status of each answer here; `proxied` is `upgraded` where a proxy may
+//! mend the handshake, so that it is a good one.
 
 use lethewire::metrics::Count;
 use serde_json::{Value, json};
