@@ -103,6 +103,8 @@ step_websocat() {
 
 step_proxies() {
   need_python
+  # Debian has two of them where only root looks.
+  PATH=$PATH:/usr/sbin
   need_program nginx nginx haproxy haproxy caddy caddy openssl openssl
   need_release
   "$PYTHON" tests/proxies/check.py

@@ -31,6 +31,8 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
     let production = config.is_production();
     let https = config.server.public_url.starts_with("https://");
     let nobody = config.server.trust_proxy == TrustProxy::Nobody;
+    let forwarded = matches!(config.server.trust_proxy, TrustProxy::Forwarded(_));
+    let anybody = forwarded && config.server.trust_proxy_from.is_empty();
     let no_origins = config.feature.cors && config.cors.allowed_origins.is_empty();
     [
         (!production && !config.server.host.is_loopback(), Note::DevelopmentExposed),
@@ -38,6 +40,7 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
         (production && config.server.public_url.is_empty(), Note::NoPublicUrl),
         (production && https && config.headers.hsts_max_age_s == 0, Note::NoHsts),
         (production && https && nobody, Note::NoTrustedProxy),
+        (production && anybody && !config.server.host.is_loopback(), Note::AnyForwarder),
         (!config.feature.token_replay_protection, Note::NoReplayProtection),
     ]
     .into_iter()

@@ -68,6 +68,8 @@ pub enum Note {
     NoHsts,
     /// TLS ends at a proxy, and no proxy is trusted.
     NoTrustedProxy,
+    /// `X-Forwarded-For` is believed of everybody who can connect.
+    AnyForwarder,
     /// The replay protection is off.
     NoReplayProtection,
     /// The process may not open a file for every connection that it is configured for.
@@ -122,6 +124,10 @@ impl fmt::Display for Note {
             Self::NoTrustedProxy => f.write_str(
                 "PUBLIC_URL is https and TRUST_PROXY is 0: whoever comes through the proxy counts as \
                  one address (docs/proxies/README.md)",
+            ),
+            Self::AnyForwarder => f.write_str(
+                "TRUST_PROXY_FROM is empty: whoever reaches HOST and PORT past the proxies makes up \
+                 its own address",
             ),
             Self::NoReplayProtection => f.write_str(
                 "FEATURE_TOKEN_REPLAY_PROTECTION is off: a join token can be used until it expires",

@@ -377,6 +377,22 @@ async fn behind_a_proxy_the_client_is_who_the_proxy_says() {
     relay.stop().await;
 }
 
+#[tokio::test]
+async fn who_is_no_listed_proxy_cannot_say_who_the_client_is() {
+    let relay = TestRelay::start(|config| {
+        config.server.trust_proxy = 1.into();
+        config.server.trust_proxy_from = vec!["192.0.2.0/24".parse().unwrap()];
+    })
+    .await;
+    assert_eq!(relay.get("/v1/info").await.status, 200, "needs no client");
+    let claims = "X-Forwarded-For: 203.0.113.1\r\n";
+    for (method, path) in [("POST", "/v1/rooms"), ("POST", "/v1/tokens"), ("GET", "/v1/ws")] {
+        relay.call(method, path, claims, "").await.assert_problem(400, "bad-request");
+    }
+    assert_eq!(relay.totals().refused(Refusal::Forwarded), 3);
+    relay.stop().await;
+}
+
 /// The subprotocols of a handshake with a fresh token for a fresh room.
 fn bearer(relay: &TestRelay) -> String {
     let room = lethewire::core::id::RoomId::new(&random::<16>()).unwrap();

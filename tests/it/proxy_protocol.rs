@@ -171,14 +171,15 @@ async fn who_is_no_trusted_proxy_is_dropped_whatever_it_says() {
         config.server.trust_proxy_from = vec!["192.0.2.0/24".parse().unwrap()];
     })
     .await;
-    for first in [from([203, 0, 113, 1]), header(0x20, 0x00, &[]), Vec::new()] {
+    let version_1 = b"PROXY TCP4 203.0.113.1 127.0.0.1 4660 80\r\n".to_vec();
+    for first in [from([203, 0, 113, 1]), header(0x20, 0x00, &[]), version_1, Vec::new()] {
         let mut talk = relay.talk().await;
         // It may be gone before this is sent.
         talk.try_say([&first[..], LIVE.as_bytes()].concat()).await;
         assert_eq!(talk.ended().await, b"");
     }
-    relay.until("three refusals", |now| now.refused(Refusal::UntrustedProxy) == 3).await;
-    assert_eq!(relay.totals().refused_in_all(), 3);
+    relay.until("four refusals", |now| now.refused(Refusal::UntrustedProxy) == 4).await;
+    assert_eq!(relay.totals().refused_in_all(), 4);
     relay.stop().await;
 }
 

@@ -42,6 +42,26 @@ fn statuses(answers: &[u8]) -> Vec<u16> {
 }
 
 #[tokio::test]
+async fn the_operations_listener_is_as_strict() {
+    let relay = TestRelay::start(|config| config.http.header_timeout_ms = 60_000).await;
+    let live = "GET /live HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (status, head) in [
+        (
+            411,
+            "POST /admin/rooms/close HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (400, "GET /live HTTP/1.1\r\nHost: a\r\nContent-Length: 37\r\n\r\n"),
+        (400, "GET http://b/live HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
+    ] {
+        let mut talk = crate::harness::Talk::to(relay.ops).await;
+        talk.try_say(format!("{head}{live}")).await;
+        assert_eq!(statuses(&talk.ended().await), [status], "{head}");
+    }
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn each_case_has_its_answer_and_nothing_that_it_hides_acts() {
     let relay = TestRelay::start(|config| {
         // The connection has to end by itself, not because the time is over.

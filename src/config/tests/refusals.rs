@@ -18,6 +18,21 @@ fn production_starts_when_everything_is_set() {
 }
 
 #[test]
+fn production_warns_of_proxies_that_anybody_could_be() {
+    for (host, trust, from, notes) in [
+        ("0.0.0.0", "1", "", vec![Note::NoHsts, Note::AnyForwarder]),
+        ("127.0.0.1", "1", "", vec![Note::NoHsts]),
+        ("0.0.0.0", "1", "10.0.0.0/8", vec![Note::NoHsts]),
+        ("0.0.0.0", "proxy-protocol", "10.0.0.0/8", vec![Note::NoHsts]),
+        ("0.0.0.0", "0", "", vec![Note::NoHsts, Note::NoTrustedProxy]),
+    ] {
+        let own = [("HOST", host), ("TRUST_PROXY", trust), ("TRUST_PROXY_FROM", from)];
+        let loaded = load(None, &Environment::of(PRODUCTION.into_iter().chain(own))).unwrap();
+        assert_eq!(loaded.notes, notes, "{own:?}");
+    }
+}
+
+#[test]
 fn production_refuses_what_is_only_fit_for_a_first_try() {
     for (name, value, about) in [
         ("JOIN_TOKEN_SECRET", "", "JOIN_TOKEN_SECRET: production needs a secret of its own"),
