@@ -359,8 +359,10 @@ fn drain(plan: &Plan, shared: &Shared, echoes: bool) -> Result<(), Fault> {
                 })
                 .sum();
             if delivered >= expected {
-                // A moment more, in which a duplicate would come.
-                std::thread::sleep(Duration::from_millis(50));
+                // A moment more, in which a duplicate would come, and the end of what a deaf
+                // connection did not read.
+                let millis = if plan.deaf_one_in > 0 { 1000 } else { 50 };
+                std::thread::sleep(Duration::from_millis(millis));
                 return Ok(());
             }
         }

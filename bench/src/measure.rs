@@ -98,6 +98,8 @@ impl Workload {
         match size {
             Size::Quick => (200, 600),
             Size::Full if self.is_growth() => (250, 750),
+            // Time for a queue to fill.
+            Size::Full if self.has_slow() => (500, 5000),
             Size::Full => (500, 2000),
         }
     }

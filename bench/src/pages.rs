@@ -32,6 +32,8 @@ pub fn write(runs: &[Run], root: &Path, mixed: bool) -> Result<(), Fault> {
         return Err(format!("results of several commits ({commits}); --mixed takes them").into());
     }
     let drawings = root.join("docs/bench");
+    // Drawings of what was not run this time must not stay.
+    let _ = fs::remove_dir_all(&drawings);
     fs::create_dir_all(&drawings)?;
     let notes = Notes::read(root);
     let (one, two) = (by_cores(runs, 1), by_cores(runs, 2));

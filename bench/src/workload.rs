@@ -124,11 +124,11 @@ pub fn all(size: Size) -> Vec<Workload> {
         ),
         (
             "W6-flood",
-            "10 rooms of 100, 4 KiB, 10 speak, 100,000 deliveries/s, one member in 100 does not read",
+            "2 rooms of 100, 4 KiB, 10 speak, 100,000 deliveries/s, one member in 100 does not read",
             Kind::Talk(Talk {
                 deliveries_per_s: pick(100_000, 10_000),
                 deaf_one_in: 100,
-                ..talk(10, 100, 10, 4096, 1)
+                ..talk(2, 100, 10, 4096, 1)
             }),
         ),
         (

@@ -169,7 +169,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
 
     /// Listeners have even tokens, visitors odd ones.
     fn open(&self, token: usize, ticket: Ticket) -> Result<Conn, Fault> {
-        let mut stream = connect(self.addr, token)?;
+        let mut stream = connect(self.addr, token, false)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(token), interest)?;
         Ok(Conn::new(stream, ticket, 0, false, 1, None))

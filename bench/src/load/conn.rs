@@ -69,9 +69,16 @@ pub(super) struct Sender {
 /// are taken, and loopback has addresses enough.
 const PER_ADDRESS: usize = 2000;
 
+/// What the kernel keeps for a connection that will not read: little, so that what it does not take
+/// is the server's to keep.
+const DEAF_BYTES: usize = 4096;
+
 /// Begins to connect; `number` is the connection's.
-pub(super) fn connect(to: SocketAddr, number: usize) -> io::Result<TcpStream> {
+pub(super) fn connect(to: SocketAddr, number: usize, is_deaf: bool) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    if is_deaf {
+        socket.set_recv_buffer_size(DEAF_BYTES)?;
+    }
     socket.set_nonblocking(true)?;
     let host = u8::try_from(2 + number / PER_ADDRESS).unwrap_or(u8::MAX);
     socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into())?;

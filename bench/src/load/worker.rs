@@ -199,7 +199,8 @@ impl<'a, D: Dialect> Worker<'a, D> {
         let plan = self.plan;
         let is_deaf = plan.is_deaf(ticket.room, member);
         // Threads do not share addresses, as long as none has very many connections.
-        let mut stream = connect(self.addr, 10 * 2000 * self.thread as usize + number)?;
+        let place = 10 * 2000 * self.thread as usize + number;
+        let mut stream = connect(self.addr, place, is_deaf)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(number), interest)?;
         let sender = (member < plan.senders && !is_deaf).then(|| {
@@ -220,8 +221,13 @@ impl<'a, D: Dialect> Worker<'a, D> {
     /// Reads what a connection has, but not for ever: it comes to `again` if there may be more.
     fn read(&mut self, number: usize, again: &mut Vec<usize>) -> Result<(), Fault> {
         let conn = &mut self.conns[number];
-        let stays_deaf = conn.is_deaf && conn.state == State::In;
-        if conn.state == State::Closed || stays_deaf {
+        if conn.state == State::Closed {
+            return Ok(());
+        }
+        if conn.is_deaf && conn.state == State::In {
+            if self.shared.phase() == DRAIN {
+                self.see_whether_ended(number);
+            }
             return Ok(());
         }
         let (len, is_more) = match conn.read(&mut self.scratch) {
