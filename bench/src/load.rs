@@ -136,6 +136,8 @@ const EXIT: u8 = 3;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long all that was sent may take to come.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to read what was not read, if a server has ended it.
+const END_PATIENCE: Duration = Duration::from_secs(3);
 /// How long all may take to come in.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -151,6 +153,8 @@ struct Shared {
     sent: Vec<AtomicU32>,
     /// Threads that will send no more.
     silent: AtomicUsize,
+    /// Deaf connections that are over.
+    deaf_over: AtomicUsize,
     /// Messages sent from here to there are measured, in nanoseconds since the epoch.
     measured_from: AtomicU64,
     measured_to: AtomicU64,
@@ -231,6 +235,7 @@ pub fn run(
         received: (0..senders).map(|_| AtomicU64::new(0)).collect(),
         sent: (0..senders).map(|_| AtomicU32::new(0)).collect(),
         silent: AtomicUsize::new(0),
+        deaf_over: AtomicUsize::new(0),
         measured_from: AtomicU64::new(u64::MAX),
         measured_to: AtomicU64::new(u64::MAX),
         deliveries: (0..plan.threads).map(|_| AtomicU64::new(0)).collect(),
@@ -359,10 +364,9 @@ fn drain(plan: &Plan, shared: &Shared, echoes: bool) -> Result<(), Fault> {
                 })
                 .sum();
             if delivered >= expected {
-                // A moment more, in which a duplicate would come, and the end of what a deaf
-                // connection did not read.
-                let millis = if plan.deaf_one_in > 0 { 1000 } else { 50 };
-                std::thread::sleep(Duration::from_millis(millis));
+                // A moment more, in which a duplicate would come.
+                std::thread::sleep(Duration::from_millis(50));
+                await_ends(plan, shared);
                 return Ok(());
             }
         }
@@ -373,6 +377,18 @@ fn drain(plan: &Plan, shared: &Shared, echoes: bool) -> Result<(), Fault> {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits a while for deaf connections, which read now, to reach the end that a server made them.
+fn await_ends(plan: &Plan, shared: &Shared) {
+    let numbers = 0..plan.members;
+    let deaf = (0..plan.rooms)
+        .map(|room| numbers.clone().filter(|member| plan.is_deaf(room, *member)).count())
+        .sum();
+    let begun = Instant::now();
+    while shared.deaf_over.load(Ordering::Relaxed) < deaf && begun.elapsed() < END_PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::ledger::Ledger;
 use super::message::Head;
@@ -171,6 +171,12 @@ impl Conn {
         self.out.clear();
         self.out_at = 0;
         Ok(())
+    }
+
+    /// Makes room for what a deaf connection did not read.
+    pub(super) fn hear(&self) {
+        // With less room it only takes longer.
+        let _ = SockRef::from(&self.stream).set_recv_buffer_size(1 << 20);
     }
 
     /// Reads behind what was kept. Returns how many bytes `scratch` has then, and whether there may

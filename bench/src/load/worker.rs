@@ -255,6 +255,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
         conn.state = State::Closed;
         if conn.is_deaf {
             *self.deaf_closed.entry(code).or_default() += 1;
+            self.shared.deaf_over.fetch_add(1, Ordering::Relaxed);
         } else {
             self.closed += 1;
         }
@@ -273,6 +274,7 @@ impl<'a, D: Dialect> Worker<'a, D> {
         }
         for number in 0..self.conns.len() {
             if self.conns[number].is_deaf {
+                self.conns[number].hear();
                 self.see_whether_ended(number);
             }
         }
