@@ -243,6 +243,8 @@ closed_enum!(
             "Volatile frames that gave way in a full backlog.",
         DroppedOnClose: ("frames_dropped_on_close", None) =>
             "Frames still queued when their connection ended.",
+        Evictions: ("evictions", None) =>
+            "Slow members closed because too much waited for all together.",
         FramesRefused: ("frames_refused", None) => "Frames over a limit, refused with an error.",
         PingsSent: ("pings_sent", None) => "Heartbeat pings to members.",
         PongsReceived: ("pongs_received", None) => "Answers to heartbeat pings.",

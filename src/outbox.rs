@@ -5,10 +5,11 @@
 //! own task drains that when the socket is writable again. Both hold the same lock while they
 //! write, so there is one writer at any moment and a frame is never cut by another.
 //!
-//! The backlog is bounded in bytes and in frames, because memory is what a slow reader costs the
-//! relay. Over the bound, frames that their sender called volatile go first; if that is not enough
-//! the member is closed as slow consumer: a member of an encrypted group that misses a message
-//! unawares is broken, while one that is disconnected knows to ask.
+//! The backlog is bounded in bytes, in frames and in age, because memory is what a slow reader costs
+//! the relay. Over the bound, frames that their sender called volatile go first; if that is not
+//! enough the member is closed as slow consumer: a member of an encrypted group that misses a message
+//! unawares is broken, while one that is disconnected knows to ask. What waits for all members
+//! together is counted in one place, so that whoever looks after them can evict the worst.
 //!
 //! Closing carries the reason, so the outbox is also how any part of the relay ends a connection.
 //! The first reason wins; what was accepted before it is still sent, then the close frame.
@@ -16,14 +17,19 @@
 //! The lock is held for one system call at most and never across an await; `tests/loom_outbox.rs`
 //! runs every interleaving of send, drain and close.
 
-use std::collections::VecDeque;
+mod backlog;
+
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::core::close::Close;
-use crate::core::frame::close_frame;
 use crate::core::limit::Instant;
+
+use backlog::{Backlog, is_transient};
+
+pub use backlog::{Bounds, FrameKind, Mark};
 
 #[cfg(lethewire_loom)]
 use loom::sync::{Mutex, MutexGuard};
@@ -51,35 +57,6 @@ impl Socket for tokio::net::TcpStream {
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_write_ready(cx)
     }
-}
-
-/// What kind of frame it is, for the backlog's choice and for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameKind {
-    /// A message that must arrive or be announced as lost.
-    Data,
-    /// A message that may be dropped first.
-    Volatile,
-    /// A frame of the relay's own.
-    Control,
-}
-
-/// One frame of a run of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// Length in bytes, head included.
-    pub len: usize,
-    /// What it is.
-    pub kind: FrameKind,
-}
-
-/// How much may wait for one member.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Most bytes.
-    pub bytes: usize,
-    /// Most frames.
-    pub frames: usize,
 }
 
 /// What became of frames that were sent.
@@ -113,7 +90,7 @@ pub enum Outlook {
 /// One member's socket, for writing. See the module's text.
 pub struct Outbox<S> {
     socket: S,
-    bounds: Bounds,
+    bounds: Arc<Bounds>,
     state: Mutex<State>,
 }
 
@@ -134,17 +111,17 @@ enum Ending {
 
 impl<S: Socket> Outbox<S> {
     /// Takes a socket that nobody else writes to.
-    pub fn new(socket: S, bounds: Bounds) -> Self {
+    pub fn new(socket: S, bounds: Arc<Bounds>) -> Self {
         let state = State { backlog: None, ending: Ending::No, task: None };
         Self { socket, bounds, state: Mutex::new(state) }
     }
 
     /// Takes a socket to which `first` has to be written before anything else: together with what is
     /// sent next, or by [`Outbox::poll_drain`].
-    pub fn behind(first: Vec<u8>, socket: S, bounds: Bounds, now: Instant) -> Self {
+    pub fn behind(first: &[u8], socket: S, bounds: Arc<Bounds>, now: Instant) -> Self {
         let outbox = Self::new(socket, bounds);
         if !first.is_empty() {
-            outbox.lock().backlog = Some(Box::new(Backlog::of(first, now)));
+            outbox.lock().backlog = Some(Box::new(Backlog::of(first, &outbox.bounds, now)));
         }
         outbox
     }
@@ -169,7 +146,7 @@ impl<S: Socket> Outbox<S> {
             return Sent::default();
         }
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        if state.backlog.as_ref().is_some_and(|backlog| backlog.is_untried) {
+        if state.backlog.as_ref().is_some_and(|backlog| backlog.is_untried()) {
             return self.send_first(state, parts, frames, now);
         }
         let written = match &state.backlog {
@@ -188,21 +165,28 @@ impl<S: Socket> Outbox<S> {
             return Sent { accepted: true, written, ..Sent::default() };
         }
         let was_empty = state.backlog.is_none();
-        let backlog = state.backlog.get_or_insert_with(|| Box::new(Backlog::new(now)));
-        backlog.push(parts, frames, written);
-        let dropped_volatile = backlog.make_room(self.bounds);
-        if backlog.fits(self.bounds) {
+        let backlog = state.backlog_or_new(&self.bounds, now);
+        backlog.push(parts, frames, written, now);
+        let dropped_volatile = backlog.make_room();
+        if backlog.fits() {
             if was_empty {
                 wake(state);
             }
             let queued = total - written;
             return Sent { accepted: true, written, queued, dropped_volatile, dropped: 0 };
         }
-        let dropped = backlog.give_up();
-        backlog.push_close(Close::SlowConsumer, None);
-        state.ending = Ending::Closing(Close::SlowConsumer);
-        wake(state);
+        let dropped = give_up(state, now);
         Sent { accepted: false, written, queued: 0, dropped_volatile, dropped }
+    }
+
+    /// Closes the member as slow consumer without sending what waits for it; says how many data
+    /// frames that were. Does nothing to a member that is closing already.
+    pub fn evict(&self, now: Instant) -> u64 {
+        let state = self.lock();
+        match (state.ending, &state.backlog) {
+            (Ending::No, Some(_)) => give_up(state, now),
+            _ => 0,
+        }
     }
 
     /// Sends what waited from the beginning together with the first frames.
@@ -213,12 +197,12 @@ impl<S: Socket> Outbox<S> {
         frames: impl Iterator<Item = Mark>,
         now: Instant,
     ) -> Sent {
-        let backlog = state.backlog.get_or_insert_with(|| Box::new(Backlog::new(now)));
-        let before = backlog.bytes.len();
-        backlog.push(parts, frames, 0);
-        let total = backlog.bytes.len() - before;
+        let backlog = state.backlog_or_new(&self.bounds, now);
+        let before = backlog.len();
+        backlog.push(parts, frames, 0, now);
+        let total = backlog.len() - before;
         match backlog.write(&self.socket, now) {
-            Ok(()) if backlog.bytes.is_empty() => {
+            Ok(()) if backlog.is_empty() => {
                 state.backlog = None;
                 Sent { accepted: true, written: total, ..Sent::default() }
             }
@@ -241,8 +225,7 @@ impl<S: Socket> Outbox<S> {
         if !matches!(state.ending, Ending::No) {
             return false;
         }
-        let backlog = state.backlog.get_or_insert_with(|| Box::new(Backlog::new(now)));
-        backlog.push_close(why, retry_after);
+        state.backlog_or_new(&self.bounds, now).push_close(why, retry_after, now);
         state.ending = Ending::Closing(why);
         wake(state);
         true
@@ -288,10 +271,20 @@ impl<S: Socket> Outbox<S> {
         }
     }
 
-    /// Whether something has waited for `limit` without a single byte moving.
-    pub fn is_stalled(&self, limit: Duration, now: Instant) -> bool {
+    /// Whether something has waited for `stall` without a single byte moving, or one frame for
+    /// `age` even so.
+    pub fn is_late(&self, stall: Duration, age: Duration, now: Instant) -> bool {
         let state = self.lock();
-        state.backlog.as_ref().is_some_and(|backlog| now.since(backlog.moved_at) >= limit)
+        state.backlog.as_ref().is_some_and(|backlog| backlog.is_late(stall, age, now))
+    }
+
+    /// Bytes that wait, unless the member is closing already.
+    pub fn queued(&self) -> usize {
+        let state = self.lock();
+        match (state.ending, &state.backlog) {
+            (Ending::No, Some(backlog)) => backlog.len(),
+            _ => 0,
+        }
     }
 
     /// Whether a reason to end has been set, or the socket failed.
@@ -319,175 +312,30 @@ impl<S: Socket> Outbox<S> {
     }
 }
 
+impl State {
+    fn backlog_or_new(&mut self, bounds: &Arc<Bounds>, now: Instant) -> &mut Backlog {
+        self.backlog.get_or_insert_with(|| Box::new(Backlog::new(bounds, now)))
+    }
+}
+
+/// Puts the close of a slow consumer in the place of what waits; says how many data frames went.
+fn give_up(mut state: MutexGuard<'_, State>, now: Instant) -> u64 {
+    let dropped = state.backlog.as_mut().map_or(0, |backlog| {
+        let dropped = backlog.give_up();
+        backlog.push_close(Close::SlowConsumer, None, now);
+        dropped
+    });
+    state.ending = Ending::Closing(Close::SlowConsumer);
+    wake(state);
+    dropped
+}
+
 /// Wakes the member's task with the lock released.
 fn wake(state: MutexGuard<'_, State>) {
     let task = state.task.clone();
     drop(state);
     if let Some(task) = task {
         task.wake();
-    }
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-/// Frames that wait for the socket. Only the first may have been begun.
-struct Backlog {
-    bytes: VecDeque<u8>,
-    /// The frames of `bytes`, in order; a first one that was begun counts what is left of it.
-    frames: VecDeque<Mark>,
-    begun: bool,
-    /// The socket was not asked to take any of it.
-    is_untried: bool,
-    /// When the socket last took something, or the backlog began.
-    moved_at: Instant,
-}
-
-impl Backlog {
-    const fn new(now: Instant) -> Self {
-        Self {
-            bytes: VecDeque::new(),
-            frames: VecDeque::new(),
-            begun: false,
-            is_untried: false,
-            moved_at: now,
-        }
-    }
-
-    /// Begins with bytes that count as one frame, to be tried with what comes next.
-    fn of(bytes: Vec<u8>, now: Instant) -> Self {
-        let mark = Mark { len: bytes.len(), kind: FrameKind::Control };
-        Self { bytes: bytes.into(), frames: [mark].into(), is_untried: true, ..Self::new(now) }
-    }
-
-    /// Appends the frames of `parts`, of which the socket has taken `written` bytes.
-    fn push(
-        &mut self,
-        parts: &[IoSlice<'_>],
-        frames: impl Iterator<Item = Mark>,
-        mut written: usize,
-    ) {
-        let mut skip = written;
-        for part in parts {
-            let rest = part.get(skip.min(part.len())..).unwrap_or_default();
-            skip = skip.saturating_sub(part.len());
-            self.bytes.extend(rest);
-        }
-        for mut mark in frames {
-            if written >= mark.len {
-                written -= mark.len;
-                continue;
-            }
-            self.begun |= written > 0;
-            mark.len -= written;
-            written = 0;
-            self.frames.push_back(mark);
-        }
-    }
-
-    fn push_close(&mut self, why: Close, retry_after: Option<Duration>) {
-        let frame = close_frame(why.code(), &why.reason(retry_after));
-        self.frames.push_back(Mark { len: frame.len(), kind: FrameKind::Control });
-        self.bytes.extend(frame);
-    }
-
-    fn fits(&self, bounds: Bounds) -> bool {
-        self.bytes.len() <= bounds.bytes && self.frames.len() <= bounds.frames
-    }
-
-    /// Drops the oldest volatile frames until the rest fits; says how many went.
-    fn make_room(&mut self, bounds: Bounds) -> u64 {
-        if self.fits(bounds) || self.count(FrameKind::Volatile) == 0 {
-            return 0;
-        }
-        let mut dropped = 0;
-        let (mut bytes, mut frames) = (self.bytes.len(), self.frames.len());
-        let mut kept = VecDeque::with_capacity(bytes);
-        let mut at = 0;
-        let mut first = self.begun;
-        self.frames.retain(|mark| {
-            let begun = std::mem::take(&mut first);
-            let over = bytes > bounds.bytes || frames > bounds.frames;
-            let keep = begun || !over || mark.kind != FrameKind::Volatile;
-            if keep {
-                kept.extend(self.bytes.range(at..at + mark.len));
-            } else {
-                bytes -= mark.len;
-                frames -= 1;
-                dropped += 1;
-            }
-            at += mark.len;
-            keep
-        });
-        self.bytes = kept;
-        dropped
-    }
-
-    /// Drops all but what is left of a frame that was begun; says how many data frames went.
-    fn give_up(&mut self) -> u64 {
-        let keep = usize::from(self.begun);
-        let before = self.count(FrameKind::Data);
-        self.frames.truncate(keep);
-        self.bytes.truncate(self.frames.front().map_or(0, |mark| mark.len));
-        self.bytes.shrink_to_fit();
-        before - self.count(FrameKind::Data)
-    }
-
-    fn count(&self, kind: FrameKind) -> u64 {
-        self.frames.iter().filter(|mark| mark.kind == kind).count() as u64
-    }
-
-    /// Writes until nothing is left (ready) or the socket takes no more (pending).
-    fn drain<S: Socket>(
-        &mut self,
-        socket: &S,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Poll<io::Result<()>> {
-        while !self.bytes.is_empty() {
-            match socket.poll_writable(cx) {
-                Poll::Ready(Ok(())) => {}
-                other => return other,
-            }
-            if let Err(e) = self.write(socket, now)
-                && !is_transient(&e)
-            {
-                return Poll::Ready(Err(e));
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes once.
-    fn write<S: Socket>(&mut self, socket: &S, now: Instant) -> io::Result<()> {
-        self.is_untried = false;
-        let (front, back) = self.bytes.as_slices();
-        let parts = [IoSlice::new(front), IoSlice::new(back)];
-        let count = if back.is_empty() { 1 } else { 2 };
-        match socket.try_write_vectored(parts.get(..count).unwrap_or_default())? {
-            0 => Err(io::ErrorKind::WriteZero.into()),
-            written => {
-                self.advance(written, now);
-                Ok(())
-            }
-        }
-    }
-
-    fn advance(&mut self, written: usize, now: Instant) {
-        self.moved_at = now;
-        self.bytes.drain(..written);
-        let mut left = written;
-        while let Some(first) = self.frames.front_mut() {
-            if left < first.len {
-                first.len -= left;
-                self.begun |= left > 0;
-                return;
-            }
-            left -= first.len;
-            self.begun = false;
-            self.frames.pop_front();
-        }
     }
 }
 

@@ -15,8 +15,6 @@ use lethewire::outbox::{Bounds, FrameKind, Mark, Outbox, Outlook, Socket};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-const BOUNDS: Bounds = Bounds { bytes: 64, frames: 8 };
-
 /// A socket whose kernel buffer takes `room` bytes until its peer reads them.
 struct Pipe(Mutex<PipeState>);
 
@@ -90,7 +88,7 @@ fn bounded(model: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn loom_accepted_frames_arrive_whole_and_then_the_end() {
     bounded(|| {
-        let outbox = Arc::new(Outbox::new(Pipe::with_room(3), BOUNDS));
+        let outbox = Arc::new(Outbox::new(Pipe::with_room(3), Arc::new(Bounds::new(64, 8, 1000))));
         let task = {
             let outbox = Arc::clone(&outbox);
             thread::spawn(move || loom::future::block_on(drain_to_the_end(&outbox)))
@@ -121,7 +119,7 @@ fn loom_accepted_frames_arrive_whole_and_then_the_end() {
 #[test]
 fn loom_a_slow_consumer_ends_whoever_is_ahead() {
     bounded(|| {
-        let bounds = Bounds { bytes: 4, frames: 2 };
+        let bounds = Arc::new(Bounds::new(4, 2, 1000));
         let outbox = Arc::new(Outbox::new(Pipe::with_room(1), bounds));
         let task = {
             let outbox = Arc::clone(&outbox);

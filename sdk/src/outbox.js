@@ -39,6 +39,7 @@ import { encodeFrame } from './wire.js';
  * @property {Session} session
  * @property {{ send(frame: Bytes): void, readonly bufferedAmount: number }} socket
  * @property {Pace} pace
+ * @property {() => number} receivers How many members hear what is for all.
  * @property {AbortController} over
  */
 
@@ -114,11 +115,12 @@ export class Outbox {
    * @param {Session} session
    * @param {Line['socket']} socket
    * @param {import('./wire.js').Limits} limits
+   * @param {() => number} receivers How many members hear what is for all.
    * @param {() => void} onGreeted Called when that HELLO is sent.
    */
-  attach(session, socket, limits, onGreeted) {
+  attach(session, socket, limits, receivers, onGreeted) {
     const pace = new Pace(limits, now());
-    const line = { session, socket, pace, over: new AbortController() };
+    const line = { session, socket, pace, receivers, over: new AbortController() };
     this.#line = line;
     this.#greetings = [{ type: 'greeting', to: undefined }];
     this.#work(line, onGreeted);
@@ -226,7 +228,7 @@ export class Outbox {
     } catch {
       return; // It left; so there is nobody to greet.
     }
-    if (!(await this.#mayGo(line, payload.length))) return;
+    if (!(await this.#mayGo(line, payload.length, greeting.to))) return;
     const ref = this.#await(greeting);
     line.socket.send(encodeFrame({ ref, to: greeting.to, ack: true, payload }));
   }
@@ -243,7 +245,7 @@ export class Outbox {
       const known = error instanceof LethewireError ? error : new LethewireError('bug');
       return this.#fail(job, known);
     }
-    if (!(await this.#mayGo(line, payload.length, job.volatile))) {
+    if (!(await this.#mayGo(line, payload.length, job.to, job.volatile))) {
       if (this.#isClosed) this.#fail(job, new LethewireError('closed'));
       else if (job.volatile) this.#finish(job);
       else this.#jobs.unshift(job);
@@ -261,14 +263,16 @@ export class Outbox {
    *
    * @param {Line} line
    * @param {number} length
+   * @param {string} [to] The one member it is for.
    * @param {boolean} [isVolatile] Goes now or never.
    * @returns {Promise<boolean>} Whether it may go; the connection may have ended.
    */
-  async #mayGo(line, length, isVolatile = false) {
+  async #mayGo(line, length, to, isVolatile = false) {
     for (;;) {
       if (line.over.signal.aborted) return false;
+      const copies = to === undefined ? line.receivers() : 1;
       const isStuck = line.socket.bufferedAmount > BUFFERED_MAX;
-      const wait = isStuck ? BUFFERED_POLL_MS : line.pace.take(length, now());
+      const wait = isStuck ? BUFFERED_POLL_MS : line.pace.take(length, copies, now());
       if (wait === 0) return true;
       if (isVolatile) return false;
       await delay(wait, line.over.signal);

@@ -51,28 +51,36 @@ class Bucket {
 export class Pace {
   #messages;
   #bytes;
+  #fanout;
 
   /**
    * @param {import('./wire.js').Limits} limits
    * @param {number} now In milliseconds.
    */
-  constructor({ messages, bytes }, now) {
+  constructor({ messages, bytes, fanout }, now) {
     this.#messages = new Bucket(messages, now);
     this.#bytes = new Bucket(bytes, now);
+    this.#fanout = fanout && new Bucket(fanout, now);
   }
 
   /**
    * Takes one message, if it may go.
    *
    * @param {number} length Of its payload, in bytes.
+   * @param {number} copies How many members receive it.
    * @param {number} now In milliseconds.
    * @returns {number} 0 if it was taken; else the milliseconds to wait before asking again.
    */
-  take(length, now) {
-    const wait = Math.max(this.#messages.waitFor(1, now), this.#bytes.waitFor(length, now));
+  take(length, copies, now) {
+    const wait = Math.max(
+      this.#messages.waitFor(1, now),
+      this.#bytes.waitFor(length, now),
+      this.#fanout?.waitFor(length * copies, now) ?? 0,
+    );
     if (wait === 0) {
       this.#messages.take(1);
       this.#bytes.take(length);
+      this.#fanout?.take(length * copies);
     }
     return wait;
   }

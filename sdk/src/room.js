@@ -287,7 +287,8 @@ export class Room extends RoomTarget {
     }
     this.#setLocked(locked);
     this.#resume(epoch, seq, ownNumbers);
-    this.#outbox.attach(session, socket, limits, () => {
+    const receivers = () => this.#roster.members.size;
+    this.#outbox.attach(session, socket, limits, receivers, () => {
       this.#setState('open', '');
       this.#isReady();
     });

@@ -37,6 +37,7 @@ import { fromBase64url, readU64, toBase64url, view } from './bytes.js';
  * @property {number} payload_bytes
  * @property {[number, number]} messages Count and seconds.
  * @property {[number, number]} bytes Count and seconds.
+ * @property {[number, number]} [fanout] Bytes times receivers, and seconds.
  * @property {number} heartbeat_s
  */
 
@@ -228,10 +229,11 @@ function parseWelcome({ v, member, epoch, seq, members, cap, locked, limits, pad
 function parseLimits(value) {
   if (typeof value !== 'object' || value === null) return null;
   const limits = /** @type {Record<string, unknown>} */ (value);
-  const { payload_bytes, messages, bytes, heartbeat_s } = limits;
+  const { payload_bytes, messages, bytes, fanout, heartbeat_s } = limits;
   if (!isCount(payload_bytes) || !isRate(messages) || !isRate(bytes)) return null;
+  if (fanout !== undefined && !isRate(fanout)) return null;
   if (!isCount(heartbeat_s) || heartbeat_s < 1 || heartbeat_s > HEARTBEAT_MAX_S) return null;
-  return { payload_bytes, messages, bytes, heartbeat_s };
+  return { payload_bytes, messages, bytes, ...(fanout && { fanout }), heartbeat_s };
 }
 
 /**

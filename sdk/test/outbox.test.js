@@ -52,7 +52,7 @@ async function attached(rekey, limits = LIMITS) {
   const outbox = new Outbox();
   const line = new Line();
   await new Promise((resolve) => {
-    outbox.attach(alice, line, limits, () => resolve(undefined));
+    outbox.attach(alice, line, limits, () => 1, () => resolve(undefined));
   });
   return { mesh, alice, bob, outbox, line };
 }
@@ -132,7 +132,7 @@ test('after a break: what was sent is unconfirmed, what was not is sent, what is
   assert.equal(await gone, undefined);
   assert.equal(await say(outbox, { volatile: true, ack: true }), undefined);
   const next = new Line();
-  outbox.attach(await mesh.enter(), next, LIMITS, () => {});
+  outbox.attach(await mesh.enter(), next, LIMITS, () => 1, () => {});
   const frames = await next.got(2);
   assert.deepEqual(next.kinds(), [KIND.hello, KIND.app]);
   outbox.acked(Number(frames[1]?.ref), 9);
@@ -147,7 +147,7 @@ test('nothing is said twice: after a break the same words have new keys', async 
   const waiting = say(outbox);
   outbox.detach();
   const next = new Line();
-  outbox.attach(await mesh.enter(), next, LIMITS, () => {});
+  outbox.attach(await mesh.enter(), next, LIMITS, () => 1, () => {});
   await waiting;
   const streams = [...line.frames, ...next.frames].map(({ payload }) => parseHead(payload)?.stream);
   assert.equal(streams.length, 3);
@@ -169,7 +169,7 @@ test('what is sealed but not sent when the connection goes is sealed anew for th
   await sealed;
   outbox.detach();
   const next = new Line();
-  outbox.attach(await mesh.enter(), next, LIMITS, () => {});
+  outbox.attach(await mesh.enter(), next, LIMITS, () => 1, () => {});
   await waiting;
   assert.equal(line.frames.length, 4);
   assert.deepEqual(next.kinds(), [KIND.hello, KIND.app]);

@@ -153,7 +153,7 @@ test('whoever keeps the pace is never refused, even if everything is late by a s
     let now = 0;
     while (now < 60_000) {
       const length = roll() < 0.5 ? 256 : 65536;
-      const wait = pace.take(length, now);
+      const wait = pace.take(length, 1, now);
       if (wait > 0) now += wait;
       else sent.push({ at: now, length });
       if (roll() < 0.01) now += below(5000);
@@ -174,10 +174,21 @@ test('whoever keeps the pace is never refused, even if everything is late by a s
 
 test('a message larger than the limit goes when nothing else has gone for long', () => {
   const pace = new Pace({ ...LIMITS, bytes: [1000, 10] }, 0);
-  assert.equal(pace.take(5000, 0), 0);
-  const wait = pace.take(5000, 0);
+  assert.equal(pace.take(5000, 1, 0), 0);
+  const wait = pace.take(5000, 1, 0);
   assert.ok(wait > 0);
-  assert.equal(pace.take(5000, wait), 0);
+  assert.equal(pace.take(5000, 1, wait), 0);
+});
+
+test('what many receive counts once for each, where the relay says so', () => {
+  const pace = new Pace({ ...LIMITS, fanout: [100_000, 10] }, 0);
+  assert.equal(pace.take(1000, 63, 0), 0);
+  const wait = pace.take(1000, 63, 0);
+  // 46,000 more than the 17,000 that are left of four fifths, at nine tenths of 10 a millisecond.
+  assert.equal(wait, Math.ceil(46_000 / 9));
+  assert.equal(pace.take(1000, 1, 0), 0, 'for one there is enough');
+  const without = new Pace(LIMITS, 0);
+  for (let i = 0; i < 100; i += 1) assert.equal(without.take(1000, 1000, 0), 0);
 });
 
 test('waits have full jitter, grow to a limit and keep to the hint', () => {

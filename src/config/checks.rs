@@ -199,6 +199,16 @@ fn limits(config: &Config, problems: &mut Problems) {
             "it is below the longest message with its frame; it takes MAX_PAYLOAD_BYTES and 64 more",
         ),
         (
+            limit.buffered_bytes < u64::from(limit.outbox_bytes),
+            "MAX_BUFFERED_BYTES",
+            "it is below SLOW_CONSUMER_BUFFER_THRESHOLD, which one member may use up alone",
+        ),
+        (
+            limit.room_fanout_bytes_per_10s < limit.fanout_bytes_per_10s,
+            "MAX_ROOM_FANOUT_BYTES_PER_10S",
+            "it is below MAX_FANOUT_BYTES_PER_10S, which one member may cause alone",
+        ),
+        (
             limit.penalty_max_s < limit.penalty_s,
             "PENALTY_MAX_S",
             "it is below PENALTY_S, the first penalty; raise it or lower the other",

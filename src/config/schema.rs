@@ -268,11 +268,15 @@ pub struct Limits {
     pub frames_per_10s: u32,
     pub raw_bytes_per_10s: u32,
     pub fragments_per_message: u32,
+    pub fanout_bytes_per_10s: u64,
+    pub room_fanout_bytes_per_10s: u64,
     pub pings_per_10s: u32,
     pub strikes: u32,
     pub strike_window_s: u32,
     pub outbox_bytes: u32,
     pub outbox_frames: u32,
+    pub outbox_age_ms: u32,
+    pub buffered_bytes: u64,
     pub write_stall_ms: u32,
     pub user_timeout_ms: u32,
     pub connections: u32,
@@ -297,6 +301,11 @@ impl Limits {
     /// How long a member's socket may take nothing while something waits for it.
     pub fn write_stall(&self) -> Duration {
         milliseconds(self.write_stall_ms)
+    }
+
+    /// How long a frame may wait for a member's socket.
+    pub fn outbox_age(&self) -> Duration {
+        milliseconds(self.outbox_age_ms)
     }
 
     /// How long the kernel lets sent bytes stay without an acknowledgement; `None` is its own limit.

@@ -17,7 +17,7 @@ use crate::core::token::Cap;
 use crate::core::wire::{
     self, CLIENT_HEAD_MAX, ClientControl, ClientHead, OwnerOp, OwnerRequest, Refused, Target,
 };
-use crate::hub::{Hub, Seat, Session};
+use crate::hub::{Hub, Seat, Session, Unsent};
 use crate::metrics::Count;
 use crate::outbox::Outlook;
 
@@ -135,7 +135,16 @@ impl<'a> Member<'a> {
                 self.taken.bytes += len as u64;
                 self.taken.directs += u64::from(head.target != Target::Room);
             }
-            Err(refused) => self.refuse(refused, Some(head.reference), None),
+            Err(Unsent::NoSuchMember) => {
+                self.refuse(Refused::NoSuchMember, Some(head.reference), None);
+            }
+            Err(Unsent::SenderOver(wait)) => {
+                let wait = unless_over(self.meter.over(&config.limit, wait, self.now))?;
+                self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
+            }
+            Err(Unsent::RoomOver(wait)) => {
+                self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
+            }
         }
         Ok(())
     }

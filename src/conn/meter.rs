@@ -79,9 +79,13 @@ impl Meter {
                 (self.messages, self.bytes) = (after_messages, after_bytes);
                 Ok(())
             }
-            Err(wait) if self.strikes.add(limits, now) => Err(Exceeded::End(wait)),
-            Err(wait) => Err(Exceeded::Refuse(wait)),
+            Err(wait) => Err(self.over(limits, wait, now)),
         }
+    }
+
+    /// Counts a message that is refused for now; one too many ends the connection.
+    pub(super) fn over(&mut self, limits: &Limits, wait: Duration, now: Instant) -> Exceeded {
+        if self.strikes.add(limits, now) { Exceeded::End(wait) } else { Exceeded::Refuse(wait) }
     }
 }
 

@@ -249,6 +249,8 @@ pub struct WelcomeLimits {
     pub messages: (u64, u32),
     /// Payload bytes, per so many seconds.
     pub bytes: (u64, u32),
+    /// Payload bytes times their receivers, per so many seconds.
+    pub fanout: (u64, u32),
     /// How often the relay pings, in seconds.
     pub heartbeat_s: u32,
 }
@@ -510,6 +512,7 @@ mod tests {
                 members: 64,
                 messages: (300, 10),
                 bytes: (16_777_216, 10),
+                fanout: (33_554_432, 10),
                 heartbeat_s: 25,
             },
             padding: &[256, 1024],
@@ -520,7 +523,8 @@ mod tests {
                 r#"{"type":"welcome","v":1,"member":"AQIDBAUGBwg","epoch":"AAAAAAAAAAA","seq":41,"#,
                 r#""members":["AQIDBAUGBwg"],"cap":"sr","locked":false,"ttl_s":86000,"#,
                 r#""limits":{"payload_bytes":65536,"members":64,"messages":[300,10],"#,
-                r#""bytes":[16777216,10],"heartbeat_s":25},"padding":[256,1024]}"#,
+                r#""bytes":[16777216,10],"fanout":[33554432,10],"heartbeat_s":25},"#,
+                r#""padding":[256,1024]}"#,
             )
         );
     }

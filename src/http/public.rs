@@ -98,6 +98,9 @@ async fn route(
         app.metrics.refused(Refusal::Draining);
         return Err(Problem::reduced_capacity().closing());
     }
+    if matches!(route, Route::Rooms | Route::WebSocket) && app.hub.is_short_of_memory() {
+        return Err(app.no_place(Refusal::Capacity).closing());
+    }
     let server = &app.config.server;
     let from = client::address(caller.client, request.headers(), server).ok_or_else(|| {
         app.metrics.refused(Refusal::Forwarded);

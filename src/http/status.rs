@@ -48,6 +48,7 @@ pub(super) fn info_body(config: &Config) -> Bytes {
             "payload_bytes": limit.payload_bytes,
             "messages": [limit.messages_per_10s, 10],
             "bytes": [limit.bytes_per_10s, 10],
+            "fanout": [limit.fanout_bytes_per_10s, 10],
             "members_max": room.members_max,
             "ttl_s": room.ttl_s,
             "idle_s": room.idle_s,

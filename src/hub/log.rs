@@ -3,12 +3,14 @@
 //! Plain data with rules; the lock around it is the room's.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use slab::Slab;
 
 use crate::core::close::Close;
 use crate::core::id::MemberId;
-use crate::core::wire::{self, ClientHead, Flags, Gone, Refused, RelayHead, Target};
+use crate::core::limit::{Bucket, Instant, Limit};
+use crate::core::wire::{self, ClientHead, Flags, Gone, RelayHead, Target};
 use crate::hub::batch::{self, Batch, SeatIndex};
 
 /// What remains to be done after something was appended to a room's batch.
@@ -28,6 +30,34 @@ pub(super) struct Speaker {
     pub(super) member: MemberId,
 }
 
+/// How many bytes of payload may be delivered: what one sender causes, and what a room does.
+#[derive(Clone, Copy)]
+pub(super) struct FanoutLimits {
+    pub(super) sender: Limit,
+    pub(super) room: Limit,
+}
+
+/// What a message costs, and who pays.
+pub(super) struct Charge<'c> {
+    /// What the sender may still cause.
+    pub(super) sender: &'c mut Bucket,
+    pub(super) limits: &'c FanoutLimits,
+    /// Of one copy, in bytes.
+    pub(super) payload: usize,
+    pub(super) now: Instant,
+}
+
+/// Why a message is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// The member that it is for is not in the room.
+    NoSuchMember,
+    /// The sender has caused as many deliveries as it may; it may again after this time.
+    SenderOver(Duration),
+    /// The room has, and this sender need not be the one to blame.
+    RoomOver(Duration),
+}
+
 /// The order of a room whose members are reached through handles `S`, which are never called here.
 pub(super) struct Log<S> {
     seats: Slab<Seat<S>>,
@@ -37,6 +67,8 @@ pub(super) struct Log<S> {
     /// The last number that was given.
     seq: u64,
     pending: Option<Box<Batch>>,
+    /// What the room may still deliver.
+    fanout: Bucket,
     /// Counts joins and leaves, for the audience to be brought up to date.
     changes: u64,
     ended: bool,
@@ -66,6 +98,22 @@ pub(super) struct Listener<S> {
     pub(super) handle: S,
 }
 
+impl Charge<'_> {
+    /// Pays for so many copies, from the sender's bucket and the room's, or from neither. A message
+    /// that costs more than a bucket ever holds pays with all of it, so that it can be sent at all.
+    fn pay(self, room: &mut Bucket, copies: usize) -> Result<(), Unsent> {
+        let Self { sender, limits, payload, now } = self;
+        let bytes = payload as u64 * copies as u64;
+        let (mut after_sender, mut after_room) = (*sender, *room);
+        let cost = bytes.min(limits.sender.amount());
+        after_sender.take(&limits.sender, cost, now).map_err(Unsent::SenderOver)?;
+        let cost = bytes.min(limits.room.amount());
+        after_room.take(&limits.room, cost, now).map_err(Unsent::RoomOver)?;
+        (*sender, *room) = (after_sender, after_room);
+        Ok(())
+    }
+}
+
 impl<S> Default for Log<S> {
     fn default() -> Self {
         Self {
@@ -74,6 +122,7 @@ impl<S> Default for Log<S> {
             reserved: 0,
             seq: 0,
             pending: None,
+            fanout: Bucket::default(),
             changes: 0,
             ended: false,
         }
@@ -188,12 +237,14 @@ impl<S: Clone> Log<S> {
         (self.pending.get_or_insert_with(batch::take_spare), duty)
     }
 
-    /// Gives a message its number. `None` if the speaker is no member any more: it is being closed.
+    /// Charges a message and gives it its number. `None` if the speaker is no member any more: it is
+    /// being closed.
     pub(super) fn accept(
         &mut self,
         speaker: Speaker,
         head: &ClientHead,
-    ) -> Result<Option<(RelayHead, Option<SeatIndex>)>, Refused> {
+        charge: Charge<'_>,
+    ) -> Result<Option<(RelayHead, Option<SeatIndex>)>, Unsent> {
         if self.ended || !self.holds(speaker) {
             return Ok(None);
         }
@@ -203,9 +254,12 @@ impl<S: Clone> Log<S> {
                 let seat = self.by_member.get(&member).copied();
                 let hears =
                     |seat: &SeatIndex| self.seats.get(*seat as usize).is_some_and(|s| s.hears);
-                Some(seat.filter(hears).ok_or(Refused::NoSuchMember)?)
+                Some(seat.filter(hears).ok_or(Unsent::NoSuchMember)?)
             }
         };
+        let receivers = if target.is_some() { 1 } else { self.seats.len() - 1 };
+        let copies = receivers + usize::from(head.flags.contains(Flags::ECHO));
+        charge.pay(&mut self.fanout, copies)?;
         let volatile = head.flags.contains(Flags::VOLATILE);
         let seq = match target {
             _ if volatile => 0,

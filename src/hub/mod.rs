@@ -25,15 +25,17 @@ use crate::admission::records::{Records, View};
 use crate::config::Config;
 use crate::core::close::Close;
 use crate::core::id::{MemberId, RoomId};
-use crate::core::limit::Instant;
+use crate::core::limit::{Instant, Limit};
 use crate::core::token::Cap;
 use crate::core::wire::{self, OwnerOp, Refused, WelcomeLimits};
 use crate::metrics::{Count, Metrics};
 use crate::outbox::{Bounds, Outbox};
+use log::FanoutLimits;
 use random::Random;
-use room::Room;
+use room::{Common, Room};
 use session::{Periods, Sessions};
 
+pub use log::Unsent;
 pub use seat::{Connected, Reservation, Seat};
 pub use session::Session;
 
@@ -43,12 +45,17 @@ pub struct Hub {
     metrics: Arc<Metrics>,
     records: Arc<Records>,
     rooms: DashMap<RoomId, Arc<Room>>,
-    sessions: Sessions,
+    /// What all rooms share.
+    common: Arc<Common>,
+    sessions: Arc<Sessions>,
     random: Mutex<Random>,
     draining: AtomicBool,
     /// When the last step of the drain was.
     drained_at: Mutex<Option<Instant>>,
 }
+
+/// What fan-out is limited per.
+const FANOUT_PERIOD: Duration = Duration::from_secs(10);
 
 /// What a token allows its holder.
 #[derive(Clone, Copy)]
@@ -67,14 +74,32 @@ impl Hub {
             ping: heartbeat.ping_interval(),
             misses: u8::try_from(heartbeat.misses).unwrap_or(u8::MAX),
             stall: config.limit.write_stall(),
+            age: config.limit.outbox_age(),
             close: heartbeat.close_timeout(),
         };
+        let limit = &config.limit;
+        let bounds = Bounds::new(
+            limit.outbox_bytes as usize,
+            limit.outbox_frames as usize,
+            usize::try_from(limit.buffered_bytes).unwrap_or(usize::MAX),
+        );
+        let sessions = Arc::new(Sessions::new(periods, bounds));
+        let common = Arc::new(Common {
+            sessions: Arc::clone(&sessions),
+            metrics: Arc::clone(&metrics),
+            batch_bytes: config.room.batch_bytes as usize,
+            fanout: FanoutLimits {
+                sender: Limit::new(limit.fanout_bytes_per_10s, FANOUT_PERIOD),
+                room: Limit::new(limit.room_fanout_bytes_per_10s, FANOUT_PERIOD),
+            },
+        });
         Arc::new(Self {
             config,
             metrics,
             records,
             rooms: DashMap::new(),
-            sessions: Sessions::new(periods),
+            common,
+            sessions,
             random: Mutex::new(Random::new()),
             draining: AtomicBool::new(false),
             drained_at: Mutex::new(None),
@@ -103,8 +128,7 @@ impl Hub {
         let entry = self.rooms.entry(*room).or_insert_with(|| {
             self.records.occupied(room);
             self.metrics.add(Count::RoomsOpened, 1);
-            let batch_bytes = self.config.room.batch_bytes as usize;
-            Arc::new(Room::new(*room, batch_bytes, Arc::clone(&self.metrics)))
+            Arc::new(Room::new(*room, Arc::clone(&self.common)))
         });
         entry.reserve(view.options.members_max as usize)?;
         let room = Arc::clone(&entry);
@@ -117,17 +141,22 @@ impl Hub {
     pub fn connect(
         self: &Arc<Self>,
         stream: TcpStream,
-        answer: Vec<u8>,
+        answer: &[u8],
         session_s: Option<u32>,
         now: Instant,
     ) -> Connected {
-        let limit = &self.config.limit;
-        let bounds =
-            Bounds { bytes: limit.outbox_bytes as usize, frames: limit.outbox_frames as usize };
+        let bounds = Arc::clone(self.sessions.bounds());
         let session = Arc::new(Session::new(Outbox::behind(answer, stream, bounds, now)));
         let ends_at = session_s.map(|s| now.after(Duration::from_secs(u64::from(s))));
         let entered = self.sessions.enter(Arc::clone(&session), ends_at, &mut self.random(), now);
         Connected::new(Arc::clone(self), session, entered)
+    }
+
+    /// Whether so much waits for slow members that new ones had better come later: three quarters
+    /// of what may. Above all of it, those with the most waiting are closed.
+    pub fn is_short_of_memory(&self) -> bool {
+        let bounds = self.sessions.bounds();
+        bounds.queued() / 3 >= bounds.bytes_in_all.div_ceil(4)
     }
 
     /// How many members a room has on this node.
@@ -274,6 +303,7 @@ impl Hub {
             members: view.options.members_max,
             messages: (u64::from(limit.messages_per_10s), 10),
             bytes: (u64::from(limit.bytes_per_10s), 10),
+            fanout: (limit.fanout_bytes_per_10s, 10),
             heartbeat_s: self.config.heartbeat.ping_interval_ms.div_ceil(1000),
         }
     }

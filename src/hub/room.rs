@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::core::close::Close;
 use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
 use crate::core::id::{Epoch, MemberId, RoomId};
-use crate::core::limit::Instant;
-use crate::core::wire::{self, ClientHead, Flags, Gone, RELAY_HEAD, Refused, RelayHead};
+use crate::core::limit::{Bucket, Instant};
+use crate::core::wire::{self, ClientHead, Flags, Gone, RELAY_HEAD, RelayHead};
 use crate::hub::batch::{self, Batch, Run, SeatIndex};
-use crate::hub::log::{Audience, Duty, Listener, Log, Speaker};
+use crate::hub::log::{Audience, Charge, Duty, FanoutLimits, Listener, Log, Speaker, Unsent};
 use crate::hub::random;
-use crate::hub::session::Session;
+use crate::hub::session::{Session, Sessions};
 use crate::hub::tally::Tally;
 use crate::hub::turnstile::Turnstile;
 use crate::metrics::{Count, Metrics, RoomGauge};
@@ -35,24 +35,37 @@ const LARGE_BYTES: usize = 8 * 1024;
 pub(super) struct Room {
     pub(super) id: RoomId,
     pub(super) epoch: Epoch,
-    /// A batch of this size is flushed at once.
-    batch_bytes: usize,
+    common: Arc<Common>,
     log: Mutex<Log<Arc<Session>>>,
     flusher: Turnstile<Audience<Arc<Session>>>,
-    metrics: Arc<Metrics>,
     _gauge: RoomGauge,
 }
 
+/// What all rooms share.
+pub(super) struct Common {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) metrics: Arc<Metrics>,
+    /// A batch of this size is flushed at once.
+    pub(super) batch_bytes: usize,
+    pub(super) fanout: FanoutLimits,
+}
+
+/// Who sends a message, and from what it is paid.
+pub(super) struct Sender<'s> {
+    pub(super) speaker: Speaker,
+    /// What the sender may still cause.
+    pub(super) fanout: &'s mut Bucket,
+}
+
 impl Room {
-    pub(super) fn new(id: RoomId, batch_bytes: usize, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(id: RoomId, common: Arc<Common>) -> Self {
         Self {
             id,
             epoch: Epoch::from_bytes(random::bytes()),
-            batch_bytes,
             log: Mutex::default(),
             flusher: Turnstile::default(),
-            _gauge: metrics.room_opened(),
-            metrics,
+            _gauge: common.metrics.room_opened(),
+            common,
         }
     }
 
@@ -77,7 +90,7 @@ impl Room {
     ) -> Result<(Speaker, Duty), Close> {
         let mut log = self.log();
         let (seat, duty) = log.join(member, Arc::clone(session), hears, welcome)?;
-        self.metrics.add(Count::Joins, 1);
+        self.common.metrics.add(Count::Joins, 1);
         Ok((Speaker { seat, member }, self.unless_full(log, duty, now)))
     }
 
@@ -85,7 +98,7 @@ impl Room {
     pub(super) fn leave(&self, speaker: Speaker, why: Gone, now: Instant) -> Duty {
         let mut log = self.log();
         let Some((_, duty)) = log.leave(speaker, why) else { return Duty::None };
-        self.metrics.add(Count::Leaves, 1);
+        self.common.metrics.add(Count::Leaves, 1);
         self.unless_full(log, duty, now)
     }
 
@@ -98,8 +111,8 @@ impl Room {
         drop(log);
         let Some((session, _)) = left else { return false };
         session.outbox().close(Close::Kicked, None, now);
-        self.metrics.add(Count::Kicks, 1);
-        self.metrics.add(Count::Leaves, 1);
+        self.common.metrics.add(Count::Kicks, 1);
+        self.common.metrics.add(Count::Leaves, 1);
         self.flush(now);
         true
     }
@@ -125,23 +138,26 @@ impl Room {
     /// because the speaker is being closed.
     pub(super) fn send(
         &self,
-        speaker: Speaker,
+        sender: Sender<'_>,
         head: &ClientHead,
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<Option<Duty>, Refused> {
+    ) -> Result<Option<Duty>, Unsent> {
+        let Sender { speaker, fanout } = sender;
         if payload.len() - skip >= LARGE_BYTES {
+            let sender = Sender { speaker, fanout: &mut *fanout };
             let sent = self.flusher.try_instead(
-                |audience| self.send_large(audience, speaker, head, payload, skip, now),
+                |audience| self.send_large(audience, sender, head, payload, skip, now),
                 |audience| self.flush_to(audience, now),
             );
             if let Some(sent) = sent {
                 return sent;
             }
         }
+        let charge = self.charge(fanout, payload.len() - skip, now);
         let mut log = self.log();
-        let Some((relay_head, target)) = log.accept(speaker, head)? else {
+        let Some((relay_head, target)) = log.accept(speaker, head, charge)? else {
             return Ok(None);
         };
         let kind = kind_of(head);
@@ -159,6 +175,10 @@ impl Room {
         Ok(Some(self.unless_full(log, duty, now)))
     }
 
+    fn charge<'c>(&'c self, sender: &'c mut Bucket, payload: usize, now: Instant) -> Charge<'c> {
+        Charge { sender, limits: &self.common.fanout, payload, now }
+    }
+
     /// The duty to flush, unless the batch is full and sent at once.
     fn unless_full(
         &self,
@@ -166,7 +186,7 @@ impl Room {
         duty: Duty,
         now: Instant,
     ) -> Duty {
-        if log.batched() < self.batch_bytes {
+        if log.batched() < self.common.batch_bytes {
             return duty;
         }
         drop(log);
@@ -178,14 +198,15 @@ impl Room {
     fn send_large(
         &self,
         audience: &mut Audience<Arc<Session>>,
-        speaker: Speaker,
+        Sender { speaker, fanout }: Sender<'_>,
         head: &ClientHead,
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<Option<Duty>, Refused> {
+    ) -> Result<Option<Duty>, Unsent> {
+        let charge = self.charge(fanout, payload.len() - skip, now);
         let mut log = self.log();
-        let Some((relay_head, target)) = log.accept(speaker, head)? else {
+        let Some((relay_head, target)) = log.accept(speaker, head, charge)? else {
             return Ok(None);
         };
         let pending = log.take_for(audience);
@@ -277,8 +298,10 @@ impl Room {
                 tally.add(listener.handle.outbox().send(&parts, marks, now), messages);
             }
         }
-        tally.report(&self.metrics);
-        batch::give_back(batch, self.batch_bytes * 2);
+        let Common { sessions, metrics, batch_bytes, .. } = &*self.common;
+        tally.report(metrics);
+        batch::give_back(batch, batch_bytes * 2);
+        sessions.keep_within_bounds(metrics, now);
     }
 
     /// Bytes that are appended and not sent.

@@ -9,11 +9,11 @@ use crate::clock;
 use crate::core::close::Close;
 use crate::core::frame::Payload;
 use crate::core::id::MemberId;
-use crate::core::limit::Instant;
+use crate::core::limit::{Bucket, Instant};
 use crate::core::token::Cap;
 use crate::core::wire::{ClientHead, Gone, OwnerOp, Refused, Welcome};
-use crate::hub::log::{Duty, Speaker};
-use crate::hub::room::Room;
+use crate::hub::log::{Duty, Speaker, Unsent};
+use crate::hub::room::{Room, Sender};
 use crate::hub::session::{Registered, Session};
 use crate::hub::{Grant, Hub, random, ttl_s};
 use crate::metrics::{Count, MemberGauge};
@@ -68,6 +68,7 @@ impl Reservation {
             room: Arc::clone(room),
             speaker,
             duty,
+            fanout: Bucket::default(),
             cap,
             insists_on_padding: view.options.padding,
             _gauge: hub.metrics.member_joined(),
@@ -94,6 +95,8 @@ pub struct Seat {
     room: Arc<Room>,
     speaker: Speaker,
     duty: Duty,
+    /// What the member may still cause to be delivered.
+    fanout: Bucket,
     cap: Cap,
     insists_on_padding: bool,
     _gauge: MemberGauge,
@@ -115,15 +118,16 @@ impl Seat {
     ///
     /// # Errors
     ///
-    /// `NoSuchMember` for a DIRECT to somebody who is not there.
+    /// When nothing was sent, why: [`Unsent`].
     pub fn send(
         &mut self,
         head: &ClientHead,
         payload: &mut Payload<'_>,
         skip: usize,
         now: Instant,
-    ) -> Result<bool, Refused> {
-        let sent = self.room.send(self.speaker, head, payload, skip, now)?;
+    ) -> Result<bool, Unsent> {
+        let sender = Sender { speaker: self.speaker, fanout: &mut self.fanout };
+        let sent = self.room.send(sender, head, payload, skip, now)?;
         if let Some(duty) = sent {
             self.take_on(duty);
         }

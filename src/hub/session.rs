@@ -18,7 +18,7 @@ use crate::core::limit::Instant;
 use crate::core::wire;
 use crate::hub::random::Random;
 use crate::metrics::{Count, Metrics};
-use crate::outbox::{FrameKind, Mark, Outbox};
+use crate::outbox::{Bounds, FrameKind, Mark, Outbox};
 
 /// One upgraded connection: its socket, and whether it shows signs of life.
 pub struct Session {
@@ -73,6 +73,7 @@ pub(super) struct Periods {
     pub(super) ping: Duration,
     pub(super) misses: u8,
     pub(super) stall: Duration,
+    pub(super) age: Duration,
     pub(super) close: Duration,
 }
 
@@ -80,6 +81,10 @@ pub(super) struct Periods {
 pub(super) struct Sessions {
     parts: [Mutex<Slab<Entry>>; PARTS],
     periods: Periods,
+    /// What may wait for them.
+    bounds: Arc<Bounds>,
+    /// Held by whoever evicts.
+    evicting: Mutex<()>,
 }
 
 /// Enough that handshakes on all workers seldom meet.
@@ -94,8 +99,44 @@ pub(super) struct Registered {
 }
 
 impl Sessions {
-    pub(super) fn new(periods: Periods) -> Self {
-        Self { parts: [const { Mutex::new(Slab::new()) }; PARTS], periods }
+    pub(super) fn new(periods: Periods, bounds: Bounds) -> Self {
+        Self {
+            parts: [const { Mutex::new(Slab::new()) }; PARTS],
+            periods,
+            bounds: Arc::new(bounds),
+            evicting: Mutex::new(()),
+        }
+    }
+
+    /// What may wait for them.
+    pub(super) const fn bounds(&self) -> &Arc<Bounds> {
+        &self.bounds
+    }
+
+    /// Keeps what waits for all together within its bound: the one with the most waiting goes, until
+    /// the rest fits. Costs nothing while it does; a walk through the table for each that goes.
+    pub(super) fn keep_within_bounds(&self, metrics: &Metrics, now: Instant) {
+        if !self.bounds.is_exceeded() {
+            return;
+        }
+        let Ok(_one_at_a_time) = self.evicting.try_lock() else { return };
+        while self.bounds.is_exceeded()
+            && let Some(worst) = self.most_queued()
+        {
+            metrics.add(Count::Evictions, 1);
+            metrics.add(Count::DroppedOnClose, worst.outbox.evict(now));
+        }
+    }
+
+    fn most_queued(&self) -> Option<Arc<Session>> {
+        let (mut most, mut worst) = (0, None);
+        self.each(|entry| {
+            let queued = entry.session.outbox.queued();
+            if queued > most {
+                (most, worst) = (queued, Some(Arc::clone(&entry.session)));
+            }
+        });
+        worst
     }
 
     /// Enters a connection. The first ping comes at a random moment, so that connections which
@@ -143,6 +184,7 @@ impl Sessions {
     /// Pings who is due, and closes who is lost, stalled or over.
     pub(super) fn sweep(&self, random: &mut Random, metrics: &Metrics, now: Instant) {
         self.each(|entry| self.periods.tend(entry, random, metrics, now));
+        self.keep_within_bounds(metrics, now);
     }
 
     /// One step of a drain: tells up to `budget` more connections to come back after a random time
@@ -180,8 +222,8 @@ impl Periods {
             }
         } else if entry.ends_at.is_some_and(|end| end <= now) {
             session.outbox.close(Close::SessionExpired, None, now);
-        } else if session.outbox.is_stalled(self.stall, now) {
-            session.outbox.close(Close::SlowConsumer, None, now);
+        } else if session.outbox.is_late(self.stall, self.age, now) {
+            metrics.add(Count::DroppedOnClose, session.outbox.evict(now));
         } else if entry.next_ping <= now {
             entry.next_ping = now.after(self.ping.mul_f64(random.between(0.8, 1.2)));
             if session.unanswered.fetch_add(1, Ordering::Relaxed) >= self.misses {

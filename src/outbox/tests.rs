@@ -3,10 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's way to fail")]
 
 use super::*;
+use crate::core::frame::close_frame;
 use proptest::prelude::*;
 use std::sync::Mutex as StdMutex;
 
-const BOUNDS: Bounds = Bounds { bytes: 100, frames: 8 };
+/// Most bytes for one.
+const BYTES: usize = 100;
+
+fn bounds() -> Arc<Bounds> {
+    Arc::new(Bounds::new(BYTES, 8, 1000))
+}
 const NOW: Instant = Instant::START;
 
 /// A socket whose kernel buffer takes `room` more bytes.
@@ -58,7 +64,7 @@ use FrameKind::{Control, Data, Volatile};
 
 #[test]
 fn a_socket_that_takes_all_needs_no_backlog() {
-    let outbox = Outbox::new(Pipe::with_room(1000), BOUNDS);
+    let outbox = Outbox::new(Pipe::with_room(1000), bounds());
     let sent = send(&outbox, &[(3, Data), (2, Control)]);
     assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
     assert_eq!(outbox.socket().taken(), [3, 3, 3, 2, 2]);
@@ -67,7 +73,7 @@ fn a_socket_that_takes_all_needs_no_backlog() {
 
 #[test]
 fn what_has_to_go_first_goes_in_one_write_with_the_next() {
-    let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(1000), BOUNDS, NOW);
+    let outbox = Outbox::behind(&[9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert!(outbox.socket().taken().is_empty());
     let sent = send(&outbox, &[(3, Data), (2, Control)]);
     assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
@@ -78,7 +84,7 @@ fn what_has_to_go_first_goes_in_one_write_with_the_next() {
 #[test]
 fn what_has_to_go_first_is_never_overtaken() {
     for room in 0..14 {
-        let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(room), BOUNDS, NOW);
+        let outbox = Outbox::behind(&[9; 9], Pipe::with_room(room), bounds(), NOW);
         assert_eq!(send(&outbox, &[(3, Data), (2, Control)]).queued, 5, "{room}");
         outbox.socket().open(1);
         send(&outbox, &[(1, Data)]);
@@ -87,10 +93,10 @@ fn what_has_to_go_first_is_never_overtaken() {
         let expected = [vec![9; 9], vec![3, 3, 3, 2, 2, 1]].concat();
         assert_eq!(outbox.socket().taken(), expected, "{room}");
     }
-    let alone = Outbox::behind(vec![9; 9], Pipe::with_room(1000), BOUNDS, NOW);
+    let alone = Outbox::behind(&[9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert_eq!(drain(&alone), Outlook::Open);
     assert_eq!(alone.socket().taken(), [9; 9]);
-    let closed = Outbox::behind(vec![9; 9], Pipe::with_room(1000), BOUNDS, NOW);
+    let closed = Outbox::behind(&[9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert!(closed.close(Close::Restart, None, NOW));
     assert_eq!(drain(&closed), Outlook::Closed(Close::Restart));
     assert!(closed.socket().taken().starts_with(&[9; 9]));
@@ -98,7 +104,7 @@ fn what_has_to_go_first_is_never_overtaken() {
 
 #[test]
 fn what_the_socket_does_not_take_waits_in_order() {
-    let outbox = Outbox::new(Pipe::with_room(4), BOUNDS);
+    let outbox = Outbox::new(Pipe::with_room(4), bounds());
     assert_eq!(send(&outbox, &[(3, Data), (2, Data)]).queued, 1);
     assert_eq!(send(&outbox, &[(1, Data)]).queued, 1);
     assert_eq!(drain(&outbox), Outlook::Open);
@@ -110,7 +116,7 @@ fn what_the_socket_does_not_take_waits_in_order() {
 
 #[test]
 fn volatile_frames_go_first_but_never_one_that_was_begun() {
-    let outbox = Outbox::new(Pipe::with_room(5), BOUNDS);
+    let outbox = Outbox::new(Pipe::with_room(5), bounds());
     send(&outbox, &[(10, Volatile), (40, Volatile), (30, Data)]);
     let sent = send(&outbox, &[(50, Data)]);
     assert!(sent.accepted);
@@ -124,7 +130,7 @@ fn volatile_frames_go_first_but_never_one_that_was_begun() {
 #[test]
 fn over_the_bound_the_member_is_closed_as_slow_consumer() {
     for last in [(101, Data), (100, Volatile)] {
-        let outbox = Outbox::new(Pipe::with_room(2), BOUNDS);
+        let outbox = Outbox::new(Pipe::with_room(2), bounds());
         send(&outbox, &[(5, Data), (6, Data)]);
         let sent = send(&outbox, &[last]);
         if last.1 == Volatile {
@@ -144,7 +150,7 @@ fn over_the_bound_the_member_is_closed_as_slow_consumer() {
 
 #[test]
 fn frames_are_bounded_as_well_as_bytes() {
-    let outbox = Outbox::new(Pipe::with_room(0), BOUNDS);
+    let outbox = Outbox::new(Pipe::with_room(0), bounds());
     assert!(send(&outbox, &[(1, Data); 8]).accepted);
     assert!(!send(&outbox, &[(1, Data)]).accepted);
     assert!(outbox.is_ending());
@@ -152,7 +158,7 @@ fn frames_are_bounded_as_well_as_bytes() {
 
 #[test]
 fn the_first_reason_wins_and_comes_after_what_was_accepted() {
-    let outbox = Outbox::new(Pipe::with_room(1), BOUNDS);
+    let outbox = Outbox::new(Pipe::with_room(1), bounds());
     send(&outbox, &[(3, Data)]);
     assert!(outbox.close(Close::Restart, Some(Duration::from_millis(9)), NOW));
     assert!(!outbox.close(Close::Kicked, None, NOW));
@@ -163,16 +169,51 @@ fn the_first_reason_wins_and_comes_after_what_was_accepted() {
 }
 
 #[test]
-fn a_stall_is_measured_from_the_last_byte_that_moved() {
-    let second = Duration::from_secs(1);
-    let outbox = Outbox::new(Pipe::with_room(0), BOUNDS);
-    assert!(!outbox.is_stalled(second, NOW.after(9 * second)));
-    send(&outbox, &[(9, Data)]);
-    assert!(outbox.is_stalled(second, NOW.after(second)));
-    outbox.socket().open(1);
-    outbox.poll_drain(&mut Context::from_waker(Waker::noop()), NOW.after(second));
-    assert!(!outbox.is_stalled(second, NOW.after(second)));
-    assert!(outbox.is_stalled(second, NOW.after(2 * second)));
+fn who_is_evicted_gets_the_close_frame_and_no_more() {
+    let bounds = bounds();
+    let outbox = Outbox::new(Pipe::with_room(2), Arc::clone(&bounds));
+    assert_eq!(outbox.evict(NOW), 0, "nothing waits");
+    assert!(!outbox.is_ending());
+    send(&outbox, &[(5, Data), (6, Data), (7, Control)]);
+    assert_eq!((outbox.queued(), bounds.queued()), (16, 16));
+    assert_eq!(outbox.evict(NOW), 1, "the frame that was begun is finished");
+    assert_eq!(outbox.queued(), 0, "it is on its way out already");
+    outbox.socket().open(1000);
+    assert_eq!(drain(&outbox), Outlook::Closed(Close::SlowConsumer));
+    let close = close_frame(4200, "slow_consumer");
+    assert_eq!(outbox.socket().taken(), [vec![5; 5], close].concat());
+    assert_eq!(bounds.queued(), 0);
+}
+
+#[test]
+fn what_waits_for_all_is_counted_to_the_end() {
+    let bounds = Arc::new(Bounds::new(BYTES, 8, 20));
+    let [one, other] = [0, 0].map(|room| Outbox::new(Pipe::with_room(room), Arc::clone(&bounds)));
+    send(&one, &[(20, Data)]);
+    assert!(!bounds.is_exceeded());
+    send(&other, &[(1, Data)]);
+    assert!(bounds.is_exceeded());
+    drop(one);
+    assert_eq!(bounds.queued(), 1);
+    other.abandon();
+    assert_eq!(bounds.queued(), 0);
+}
+
+#[test]
+fn late_is_who_takes_nothing_or_too_slowly() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let outbox = Outbox::new(Pipe::with_room(0), bounds());
+    let late = |at| outbox.is_late(10 * SECOND, 30 * SECOND, NOW.after(at * SECOND));
+    assert!(!late(100), "nothing waits");
+    send(&outbox, &[(3, Data), (60, Data)]);
+    assert!(!late(9) && late(10), "nothing moves");
+    // A byte now and then is not nothing, but the frames get old.
+    for at in (5..40).step_by(5) {
+        outbox.socket().open(1);
+        let now = NOW.after(at * SECOND);
+        outbox.poll_drain(&mut Context::from_waker(Waker::noop()), now);
+        assert_eq!(late(at), at >= 30, "{at}");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -210,7 +251,8 @@ proptest! {
     /// volatile, unless the close frame says why not, and nothing behind the close frame.
     #[test]
     fn the_stream_is_whole_frames_in_order(history in prop::collection::vec(op(), 0..60)) {
-        let outbox = Outbox::new(Pipe::with_room(0), BOUNDS);
+        let bounds = bounds();
+        let outbox = Outbox::new(Pipe::with_room(0), Arc::clone(&bounds));
         let mut accepted = Vec::new();
         let (mut number, mut dropped) = (0_u8, 0);
         for op in history {
@@ -231,8 +273,9 @@ proptest! {
                     }
                     dropped += sent.dropped_volatile;
                     let state = outbox.lock();
-                    let waiting = state.backlog.as_ref().map_or(0, |b| b.bytes.len());
-                    prop_assert!(waiting <= BOUNDS.bytes + 20, "the bound and a close frame");
+                    let waiting = state.backlog.as_ref().map_or(0, |b| b.len());
+                    prop_assert_eq!(bounds.queued(), waiting);
+                    prop_assert!(waiting <= BYTES + 20, "the bound and a close frame");
                 }
                 Op::Open(room) => outbox.socket().open(room),
                 Op::Drain => _ = drain(&outbox),
@@ -242,6 +285,7 @@ proptest! {
         outbox.close(Close::Left, None, NOW);
         outbox.socket().open(100_000);
         let Outlook::Closed(why) = drain(&outbox) else { panic!("everything was taken") };
+        prop_assert_eq!(bounds.queued(), 0);
 
         let taken = outbox.socket().taken();
         let close = close_frame(why.code(), why.name());

@@ -162,6 +162,17 @@ async fn a_stalled_socket_is_closed_before_its_backlog_is_full() {
     assert_eq!(totals.closed(Close::SlowConsumer), 1);
 }
 
+#[tokio::test]
+async fn a_frame_that_gets_old_ends_its_receiver() {
+    let totals = stalled_with(|config| {
+        config.limit.write_stall_ms = 600_000;
+        config.limit.outbox_age_ms = 1000;
+        config.heartbeat.close_timeout_ms = 1000;
+    })
+    .await;
+    assert_eq!(totals.closed(Close::SlowConsumer), 1);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_window_that_stays_closed_ends_by_the_kernel() {

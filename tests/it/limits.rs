@@ -3,9 +3,9 @@
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::harness::{Heard, Member, TestRelay, TestRoom, masked, soon};
+use crate::harness::{Heard, JSON, Member, TestRelay, TestRoom, masked, soon};
 use lethewire::config::Config;
 use lethewire::metrics::Count;
 
@@ -114,6 +114,51 @@ async fn bytes_over_the_rate_are_refused() {
     assert_eq!(scene.rogue.control_of("ack").await["ref"], 3);
     assert_eq!(scene.relay.count(Count::FramesRefused), 1);
     scene.neighbours_talk().await;
+    scene.relay.stop().await;
+}
+
+#[tokio::test]
+async fn fan_out_over_the_rate_is_refused_and_then_the_member_is() {
+    let mut scene = Scene::with(|config| config.limit.fanout_bytes_per_10s = 1000).await;
+    // Two receivers: 800 of the 1000. Then 300 more are too many, but not for one receiver.
+    scene.rogue.send(0, 1, &[1; 400]).await;
+    scene.rogue.send(0, 2, &[2; 150]).await;
+    let error = scene.rogue.control_of("error").await;
+    assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!(2)));
+    assert!((1..=1001).contains(&error["retry_after_ms"].as_u64().unwrap()), "{error}");
+    scene.rogue.send_to(&scene.alice.id(), Member::ACK, 3, &[3; 150]).await;
+    assert_eq!(scene.rogue.control_of("ack").await["ref"], 3);
+    let heard = [scene.alice.data().await, scene.alice.data().await].map(|data| data.payload.len());
+    assert_eq!(heard, [400, 150]);
+    for reference in [4, 5] {
+        scene.rogue.send(0, reference, &[4; 400]).await;
+    }
+    scene.ends_with(4201, "rate_limited").await;
+}
+
+#[tokio::test]
+async fn the_fan_out_of_a_room_is_nobodys_fault() {
+    let mut scene = Scene::with(|config| {
+        config.limit.fanout_bytes_per_10s = 1000;
+        config.limit.room_fanout_bytes_per_10s = 1500;
+    })
+    .await;
+    let other_room = scene.relay.create_room().await;
+    let mut carol = scene.relay.join(&other_room).await;
+    let mut dave = scene.relay.join(&other_room).await;
+    scene.rogue.send(0, 1, &[1; 500]).await;
+    assert_eq!(scene.alice.data().await.payload.len(), 500);
+    // Alice keeps to her own limit, and is refused as often as she likes to try.
+    for reference in 0..5 {
+        scene.alice.send(0, reference, &[2; 400]).await;
+        let error = scene.alice.control_of("error").await;
+        assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!(reference)));
+    }
+    scene.neighbours_talk().await;
+    // A message that alone costs more than the limit goes when the bucket is full.
+    carol.control_of("join").await;
+    carol.send(0, 1, &[3; 2000]).await;
+    assert_eq!(dave.data().await.payload.len(), 2000);
     scene.relay.stop().await;
 }
 
@@ -273,6 +318,56 @@ async fn who_does_not_read_is_closed_as_slow_consumer_and_nobody_else_notices() 
     assert_eq!(closed, Some((4200, "slow_consumer".to_owned())));
     assert!(whole > 0);
     assert!(scene.relay.count(Count::DroppedOnClose) > 0);
+    scene.relay.stop().await;
+}
+
+#[tokio::test]
+async fn when_too_much_waits_for_all_the_worst_goes_and_nobody_new_comes() {
+    let mut scene = Scene::with(|config| {
+        config.limit.messages_per_10s = 100_000;
+        config.limit.frames_per_10s = 100_000;
+        config.limit.bytes_per_10s = u32::MAX / 2;
+        config.limit.raw_bytes_per_10s = u32::MAX / 2;
+        config.limit.fanout_bytes_per_10s = u64::MAX / 2;
+        config.limit.room_fanout_bytes_per_10s = u64::MAX / 2;
+        config.limit.outbox_bytes = 100_000_000;
+        config.limit.outbox_frames = 100_000;
+        config.limit.buffered_bytes = 10_000_000;
+    })
+    .await;
+    let token = scene.relay.token(&scene.room).await;
+    // The rogue reads nothing. Until its queue is three quarters of what may wait, all can join.
+    let payload = vec![7; 60_000];
+    while scene.relay.call("POST", "/v1/rooms", JSON, "{}").await.status == 400 {
+        scene.alice.say(&payload).await;
+        assert_eq!(scene.bob.data().await.payload.len(), payload.len());
+    }
+    assert_eq!(scene.relay.call("POST", "/v1/rooms", JSON, "{}").await.status, 503);
+    let bearer = format!("Bearer {token}");
+    let refused = scene.relay.handshake(&[("authorization", &bearer)]).await;
+    let Err(Error::Http(answer)) = refused else { panic!("a handshake is not taken") };
+    assert_eq!(answer.status(), 503);
+    let left = loop {
+        scene.alice.say(&payload).await;
+        match scene.bob.hear().await {
+            Heard::Data(data) => assert_eq!(data.payload.len(), payload.len()),
+            Heard::Control(control) => break control,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(left["member"], scene.rogue.id());
+    assert_eq!(scene.relay.count(Count::Evictions), 1);
+    // There is room again.
+    let mut carol = scene.relay.join_with(&token).await;
+    scene.alice.say(b"welcome").await;
+    assert_eq!(carol.data().await.payload, b"welcome");
+    let closed = loop {
+        match scene.rogue.hear().await {
+            Heard::Data(_) | Heard::Control(_) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(closed, Heard::Closed(4200, _)), "{closed:?}");
     scene.relay.stop().await;
 }
 
