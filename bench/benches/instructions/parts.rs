@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -146,7 +147,7 @@ impl Socket for Gate {
 }
 
 fn outbox(open: bool) -> (Outbox<Gate>, Vec<u8>) {
-    let bounds = Bounds { bytes: 1 << 20, frames: 512 };
+    let bounds = Arc::new(Bounds::new(1 << 20, 512, 1 << 30));
     (Outbox::new(Gate(AtomicBool::new(open)), bounds), frame(Opcode::Binary, &[7; 148]))
 }
 
@@ -217,6 +218,7 @@ fn welcome(members: Vec<MemberId>) -> Vec<u8> {
             members: 64,
             messages: (300, 10),
             bytes: (16_777_216, 10),
+            fanout: (33_554_432, 10),
             heartbeat_s: 25,
         },
         padding: &[256, 1024, 4096, 16_384, 65_536],

@@ -332,5 +332,7 @@ fn config() -> Config {
     config.limit.bytes_per_10s = 1 << 30;
     config.limit.frames_per_10s = 10_000_000;
     config.limit.raw_bytes_per_10s = 1 << 31;
+    config.limit.fanout_bytes_per_10s = 1 << 50;
+    config.limit.room_fanout_bytes_per_10s = 1 << 50;
     config
 }
