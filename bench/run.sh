@@ -84,7 +84,7 @@ install_sockudo() {
 # Installs the peers of a list like "lethewire,uws,bun".
 install_peers() {
   local peer name status
-  need_program taskset util-linux
+  need_program taskset util-linux setpriv util-linux
   for peer in ${1//,/ }; do
     case $peer in
       bun | ws | socketio) name=npm ;;

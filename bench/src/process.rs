@@ -48,8 +48,10 @@ impl Server {
     ///
     /// It does not start, or does not listen.
     pub fn start(command: &Command, cores: &str, port: u16, log: &Path) -> Result<Self, Fault> {
-        let mut pinned = Command::new("taskset");
-        pinned.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
+        // It ends with the benchmark also when that is killed.
+        let mut pinned = Command::new("setpriv");
+        pinned.args(["--pdeathsig", "TERM", "taskset", "-c"]).arg(cores);
+        pinned.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             pinned.env(name, value.unwrap_or_default());
         }
