@@ -13,6 +13,7 @@ mod framing;
 mod gate;
 mod handshake;
 mod headers;
+mod linger;
 mod ops;
 mod page;
 mod problem;

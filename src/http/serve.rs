@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::gate::{Gate, Latch};
+use super::linger::linger;
 use super::public::Admitted;
 use super::{Answer, App, ops, public};
 use crate::admission::addresses::AddressGuard;
@@ -65,8 +66,12 @@ pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> O
         }
     };
     let (gate, early) = serve(&app, gate, once, service).await?;
-    let Admitted { reservation: admitted, address } = latch.take()?;
     let (stream, answer) = gate.into_parts();
+    let Some(Admitted { reservation: admitted, address }) = latch.take() else {
+        drop((early, answer));
+        linger(stream).await;
+        return None;
+    };
     Some(Shaken { upgraded: Upgraded { stream, answer, early, admitted }, address })
 }
 
@@ -79,11 +84,13 @@ pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
             async move { ops::answer_to(&app, request).await }
         }
     };
-    serve(app, TokioIo::new(stream), false, service).await;
+    if let Some((socket, _)) = serve(app, TokioIo::new(stream), false, service).await {
+        linger(socket.into_inner()).await;
+    }
 }
 
 /// Runs the HTTP half of a connection, for one request only if `once`. Returns the socket and what
-/// was read beyond the last request, unless the connection broke.
+/// was read beyond the last request, unless the connection broke or its time ran out.
 async fn serve<S: Read + Write + Unpin, F>(
     app: &Arc<App>,
     socket: S,
@@ -130,7 +137,10 @@ where
             if error.is_parse() || silent {
                 app.metrics.refused(Refusal::Request);
             }
-            None
+            error.is_parse().then(|| {
+                let Parts { io, read_buf, .. } = connection.into_parts();
+                (io, read_buf)
+            })
         }
         Err(_late) => None,
     }

@@ -41,6 +41,26 @@ fn statuses(answers: &[u8]) -> Vec<u16> {
     heads.filter_map(|status| status.parse().ok()).collect()
 }
 
+/// A reset could overtake the answer: through a proxy it does.
+#[tokio::test]
+async fn an_answer_is_not_lost_to_what_was_not_read() {
+    let relay = TestRelay::start(|_| ()).await;
+    for addr in [relay.addr, relay.ops] {
+        for head in ["POST /v1/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n", "GET"]
+        {
+            let mut talk = crate::harness::Talk::to(addr).await;
+            talk.say(format!("{head}\r\n{}", "x".repeat(100_000))).await;
+            let answer = talk.answer().await;
+            assert!(answer.status >= 400, "{head}");
+            // The connection takes more, which a reset one does not.
+            talk.say("x".repeat(10_000)).await;
+            talk.say("x".repeat(10_000)).await;
+            assert_eq!(talk.ended_well().await, b"", "{head}");
+        }
+    }
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn the_operations_listener_is_as_strict() {
     let relay = TestRelay::start(|config| config.http.header_timeout_ms = 60_000).await;

@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 import secrets
+import ssl
 
 import python_client as client
 
@@ -54,7 +55,7 @@ def answers(stream, request):
         stream.sendall(request)
         while part := stream.recv(65536):
             heard += part
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError):
         # Closed before all was sent or said.
         pass
     return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3})", heard)]

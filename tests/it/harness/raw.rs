@@ -145,6 +145,13 @@ impl Talk {
         self.unread
     }
 
+    /// Like [`Talk::ended`], and the end is no reset.
+    pub(crate) async fn ended_well(mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.unread);
+        soon("the end", self.stream.read_to_end(&mut rest)).await.expect("no reset");
+        rest
+    }
+
     /// Reads what comes next. False at the end.
     async fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
