@@ -246,6 +246,8 @@ closed_enum!(
         Evictions: ("evictions", None) =>
             "Slow members closed because too much waited for all together.",
         FramesRefused: ("frames_refused", None) => "Frames over a limit, refused with an error.",
+        PaddingViolations: ("padding_violations", None) =>
+            "Messages whose size is not announced, delivered in rooms that warn of it.",
         PingsSent: ("pings_sent", None) => "Heartbeat pings to members.",
         PongsReceived: ("pongs_received", None) => "Answers to heartbeat pings.",
         Joins: ("joins", None) => "Members that joined a room.",
@@ -399,14 +401,8 @@ impl Source {
         for count in Count::ALL {
             let (name, unit, help) = count.row();
             let samples = vec![(None, sum(count as usize))];
-            families.push(Family {
-                name,
-                unit,
-                help,
-                kind: MetricType::Counter,
-                label: None,
-                samples,
-            });
+            let kind = MetricType::Counter;
+            families.push(Family { name, unit, help, kind, label: None, samples });
         }
         let closes = Close::ALL.map(Close::name);
         let refusals = Refusal::ALL.map(|refusal| refusal.row().0);

@@ -205,6 +205,7 @@ const TROUBLE = Object.freeze({
   no_such_member: 'That person is not in the room any more.',
   rate_limited: 'You are faster than the relay allows. Wait a moment.',
   not_permitted: 'That is not allowed in this room.',
+  padding_violation: 'That arrived, but its size says more about it than this room wants.',
   network: 'The relay cannot be reached.',
   quota_exceeded: 'Too much came from your network in a short time. Wait a minute.',
   temporary_reduced_capacity: 'The relay is too busy at the moment.',

@@ -21,7 +21,8 @@ import { originOf } from './link.js';
  * @property {number} [ttl_s] Life of the room, in seconds.
  * @property {number} [idle_s] Life after the last member left, in seconds.
  * @property {number} [members_max]
- * @property {boolean} [padding] Whether the relay insists on padded sizes.
+ * @property {'off' | 'warn' | 'enforce'} [padding] What the relay does with sizes that it did not
+ *   announce. Messages of this SDK have announced sizes.
  */
 
 /** Longest wait for an answer. */

@@ -53,7 +53,7 @@ const TEXTS = Object.freeze({
   room_locked: 'The room is locked: it takes no new members.',
   kicked: 'You were removed from the room.',
   not_permitted: 'You may not do this in this room.',
-  padding_violation: 'The relay ended the connection: a message had a size that this room refuses.',
+  padding_violation: 'A message had a size that this room does not want.',
   blocked: 'The relay has blocked this.',
   token_missing: 'The relay did not accept the admission to the room.',
   token_invalid: 'The relay did not accept the admission to the room.',

@@ -10,6 +10,9 @@ import { Pace } from './pace.js';
 import { delay, now } from './timers.js';
 import { encodeFrame } from './wire.js';
 
+/** What the relay complains about and delivers all the same: the confirmation still comes. */
+const DELIVERED = 'padding_violation';
+
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 /** @typedef {import('./message.js').Content} Content */
 /** @typedef {import('./session.js').Session} Session */
@@ -162,7 +165,7 @@ export class Outbox {
   }
 
   /**
-   * The relay has refused what a reference stands for.
+   * The relay has refused what a reference stands for, or only complains about it.
    *
    * @param {number | null} ref
    * @param {string} code
@@ -171,7 +174,7 @@ export class Outbox {
    */
   refused(ref, code, retryAfterMs) {
     const sent = ref === null ? undefined : this.#pending.get(ref);
-    if (sent === undefined || ref === null) return false;
+    if (sent === undefined || ref === null || code === DELIVERED) return false;
     this.#pending.delete(ref);
     if (sent.type === 'message') this.#settle(sent, new LethewireError(code));
     else if (code === 'rate_limited') this.#greetAgain(sent, retryAfterMs);

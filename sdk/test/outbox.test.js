@@ -107,6 +107,16 @@ test('a refusal reaches who asked for an ack, and nobody twice', async () => {
   outbox.close();
 });
 
+test('a complaint about what was delivered is no refusal', async () => {
+  const { outbox, line } = await attached();
+  const acked = say(outbox, { ack: true });
+  const { ref = 0 } = (await line.got(2))[1] ?? {};
+  assert.equal(outbox.refused(ref, 'padding_violation', 0), false);
+  outbox.acked(ref, 9);
+  assert.equal(await acked, 9);
+  outbox.close();
+});
+
 test('a HELLO that was refused is said again', async () => {
   const { outbox, line } = await attached();
   const [hello] = line.frames;

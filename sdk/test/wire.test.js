@@ -70,12 +70,14 @@ const WELCOME = {
 };
 
 test('a welcome is understood, with what is new in it ignored', () => {
-  const welcome = parseControl(JSON.stringify({ ...WELCOME, color: 'blue' }));
+  const welcome = parseControl(
+    JSON.stringify({ ...WELCOME, padding_policy: 'warn', color: 'blue' }),
+  );
   assert.ok(welcome && welcome !== 'unknown' && welcome.type === 'welcome');
   assert.deepEqual(welcome.members, ['AAAAAAAAAAA']);
   assert.deepEqual(welcome.padding, [256, 1024]);
   assert.equal(welcome.seq, 41);
-  assert.ok(!('color' in welcome));
+  assert.ok(!('color' in welcome) && !('padding_policy' in welcome));
 });
 
 test('a welcome that is not one is refused', () => {

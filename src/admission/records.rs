@@ -37,7 +37,7 @@ impl From<&Config> for RecordLimits {
             ttl_s: room.ttl_s,
             idle_s: room.idle_s,
             members_max: room.members_max,
-            padding: false,
+            padding: room.padding_policy,
         };
         let rooms_max = usize::try_from(room.rooms_max).unwrap_or(usize::MAX);
         Self { rooms_max, ceilings, ends_idle: feature.auto_room_cleanup }
@@ -325,13 +325,13 @@ pub const EXPIRED_AT_ONCE_MAX: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::admission::room_id;
+    use crate::core::admission::{PaddingPolicy, room_id};
     use crate::core::secret::Secret32;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     const MOST: RoomOptions =
-        RoomOptions { ttl_s: 1000, idle_s: 100, members_max: 8, padding: false };
+        RoomOptions { ttl_s: 1000, idle_s: 100, members_max: 8, padding: PaddingPolicy::Off };
 
     fn at(seconds: u64) -> Instant {
         Instant::START.after(Duration::from_secs(seconds))

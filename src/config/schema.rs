@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::origin::Origins;
 use super::proxies::TrustProxy;
 use super::values::{self, Switch};
+use crate::core::admission::PaddingPolicy;
 use crate::core::token::Policy;
 
 /// Everything that can be set, secrets excepted.
@@ -233,6 +234,7 @@ pub struct Room {
     pub rooms_max: u32,
     pub batch_bytes: u32,
     pub padding: Vec<u32>,
+    pub padding_policy: PaddingPolicy,
 }
 
 impl Room {

@@ -84,6 +84,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("MAX_ROOMS", "room.rooms_max", Integer(1, 10_000_000)),
     variable("ROOM_BATCH_BYTES", "room.batch_bytes", Integer(4096, 16_777_216)),
     variable("ROOM_PADDING_BUCKETS", "room.padding", Integers(1, PAYLOAD_BYTES_MAX)),
+    variable("ROOM_PADDING_POLICY", "room.padding_policy", Word(&["off", "warn", "enforce"])),
     variable("MAX_PAYLOAD_BYTES", "limit.payload_bytes", Integer(1, PAYLOAD_BYTES_MAX)),
     variable("MAX_MSGS_PER_10S", "limit.messages_per_10s", Integer(1, 1_000_000)),
     variable("MAX_BYTES_PER_10S", "limit.bytes_per_10s", Integer(1, 1_073_741_824)),

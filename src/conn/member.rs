@@ -9,6 +9,7 @@ use super::intake::{Intake, Receiver};
 use super::meter::{Exceeded, Meter};
 use super::{End, frame_limits};
 use crate::clock;
+use crate::core::admission::PaddingPolicy;
 use crate::core::close::Close;
 use crate::core::frame::{Event, Kind, Opcode, Payload};
 use crate::core::id::MemberId;
@@ -119,8 +120,9 @@ impl<'a> Member<'a> {
         if !self.seat.cap().contains(Cap::SEND) {
             return Err(End::told(Close::NotPermitted));
         }
-        let is_bucket = |len| config.room.padding.iter().any(|size| *size as usize == len);
-        if self.seat.insists_on_padding() && !is_bucket(len) {
+        let violates_padding = self.seat.padding() != PaddingPolicy::Off
+            && !config.room.padding.iter().any(|size| *size as usize == len);
+        if violates_padding && self.seat.padding() == PaddingPolicy::Enforce {
             return Err(End::told(Close::PaddingViolation));
         }
         if let Err(exceeded) = self.meter.message(&config.limit, len, self.now) {
@@ -134,6 +136,9 @@ impl<'a> Member<'a> {
                 self.taken.messages += 1;
                 self.taken.bytes += len as u64;
                 self.taken.directs += u64::from(head.target != Target::Room);
+                if violates_padding {
+                    self.warn_of_padding(head.reference);
+                }
             }
             Err(Unsent::NoSuchMember) => {
                 self.refuse(Refused::NoSuchMember, Some(head.reference), None);
@@ -147,6 +152,16 @@ impl<'a> Member<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Counts a message that was delivered though its size is not announced, and tells its sender
+    /// of the first.
+    fn warn_of_padding(&mut self, reference: u16) {
+        self.hub.metrics().add(Count::PaddingViolations, 1);
+        if self.seat.warns_for_the_first_time() {
+            self.session
+                .tell(&wire::error(Refused::PaddingViolation, Some(reference), None), self.now);
+        }
     }
 
     fn on_control(&mut self, text: &[u8]) -> Result<(), End> {

@@ -5,6 +5,7 @@
 //! room's owner without a second preimage, and any member can restore a room that the relay forgot.
 //! What a record looks like in memory is `admission::records`; here are only the rules.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -96,7 +97,20 @@ pub fn opens(room: &RoomId, key: &AdmissionKey, owner: &OwnerHash) -> bool {
     room_id(key, owner).as_bytes().ct_eq(room.as_bytes()).into()
 }
 
-/// What an owner may choose for a room. Each field is at most the relay's ceiling.
+/// What a room does with a payload whose size is no announced bucket. Later ones are stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaddingPolicy {
+    /// It is delivered.
+    Off,
+    /// It is delivered and counted, and its sender is told once.
+    Warn,
+    /// Its sender is closed as `padding_violation`.
+    Enforce,
+}
+
+/// What an owner may choose for a room. Each field is at most the relay's ceiling, and the policy at
+/// least as strict as the relay's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomOptions {
     /// How long the room lives at most, in seconds since it was made.
@@ -105,8 +119,8 @@ pub struct RoomOptions {
     pub idle_s: u32,
     /// How many members fit.
     pub members_max: u32,
-    /// Whether every payload must have the size of an announced bucket.
-    pub padding: bool,
+    /// What is done with sizes that are not announced.
+    pub padding: PaddingPolicy,
 }
 
 impl RoomOptions {
@@ -114,8 +128,7 @@ impl RoomOptions {
     pub const MEMBERS_MIN: u32 = 2;
 
     /// These options with the changes that were asked for, if all of them are in range: at least
-    /// one second, at least two members, and nothing above `ceilings`. Padding can be insisted on,
-    /// and where the relay insists it cannot be waived.
+    /// one second, at least two members, nothing above `ceilings`, and no policy looser than theirs.
     pub fn changed(self, wanted: &WantedOptions, ceilings: &Self) -> Result<Self, OutOfRange> {
         let pick = |wanted: Option<u32>, old: u32, least: u32, most: u32| match wanted {
             None => Ok(old),
@@ -123,7 +136,8 @@ impl RoomOptions {
             Some(_) => Err(OutOfRange),
         };
         let most = ceilings;
-        if ceilings.padding && wanted.padding == Some(false) {
+        let padding = wanted.padding.unwrap_or(self.padding);
+        if padding < ceilings.padding {
             return Err(OutOfRange);
         }
         Ok(Self {
@@ -135,7 +149,7 @@ impl RoomOptions {
                 Self::MEMBERS_MIN,
                 most.members_max,
             )?,
-            padding: wanted.padding.unwrap_or(self.padding),
+            padding,
         })
     }
 }
@@ -149,8 +163,8 @@ pub struct WantedOptions {
     pub idle_s: Option<u32>,
     /// Number of members.
     pub members_max: Option<u32>,
-    /// Insist on announced sizes.
-    pub padding: Option<bool>,
+    /// What is done with sizes that are not announced.
+    pub padding: Option<PaddingPolicy>,
 }
 
 /// An option is below its minimum or above the relay's ceiling.
@@ -221,7 +235,8 @@ mod tests {
 
     #[test]
     fn options_stay_between_their_least_and_the_ceilings() {
-        let most = RoomOptions { ttl_s: 100, idle_s: 50, members_max: 8, padding: false };
+        let padding = PaddingPolicy::Off;
+        let most = RoomOptions { ttl_s: 100, idle_s: 50, members_max: 8, padding };
         let none = WantedOptions::default();
         assert_eq!(most.changed(&none, &most), Ok(most));
         for (wanted, fits) in [
@@ -235,14 +250,29 @@ mod tests {
             (WantedOptions { members_max: Some(1), ..none }, false),
             (WantedOptions { members_max: Some(2), ..none }, true),
             (WantedOptions { members_max: Some(9), ..none }, false),
-            (WantedOptions { padding: Some(true), ..none }, true),
         ] {
             assert_eq!(most.changed(&wanted, &most).is_ok(), fits, "{wanted:?}");
         }
-        let insists = RoomOptions { padding: true, ..most };
-        let waive = WantedOptions { padding: Some(false), ..none };
-        assert_eq!(insists.changed(&waive, &most).map(|o| o.padding), Ok(false));
-        assert_eq!(insists.changed(&waive, &insists), Err(OutOfRange));
+    }
+
+    #[test]
+    fn a_policy_may_be_stricter_than_the_floor_and_never_looser() {
+        use PaddingPolicy::{Enforce, Off, Warn};
+        let options = |padding| RoomOptions { ttl_s: 1, idle_s: 1, members_max: 2, padding };
+        for floor in [Off, Warn, Enforce] {
+            for before in [Off, Warn, Enforce] {
+                for wanted in [Off, Warn, Enforce] {
+                    let asked = WantedOptions { padding: Some(wanted), ..WantedOptions::default() };
+                    let changed = options(before).changed(&asked, &options(floor));
+                    let fits = matches!(
+                        (floor, wanted),
+                        (Off, _) | (Warn, Warn | Enforce) | (Enforce, Enforce)
+                    );
+                    let expected = if fits { Ok(options(wanted)) } else { Err(OutOfRange) };
+                    assert_eq!(changed, expected, "{wanted:?} above {floor:?}");
+                }
+            }
+        }
     }
 
     proptest! {

@@ -7,6 +7,7 @@
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::core::admission::PaddingPolicy;
 use crate::core::close::Close;
 use crate::core::id::{Epoch, MemberId, eight_to_base64url};
 
@@ -226,7 +227,7 @@ pub enum Gone {
     Kicked,
 }
 
-/// Why a frame was refused, as `error` says it.
+/// What is wrong with a frame, as `error` says it. But for the last, the frame was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refused {
@@ -236,6 +237,8 @@ pub enum Refused {
     NoSuchMember,
     /// The operation is not for this member.
     NotPermitted,
+    /// The payload's size is no announced bucket, and the room warns: the frame was delivered.
+    PaddingViolation,
 }
 
 /// The limits that concern a client, as `welcome` tells them.
@@ -275,6 +278,8 @@ pub struct Welcome<'a> {
     pub limits: WelcomeLimits,
     /// The sizes that payloads should be padded to.
     pub padding: &'a [u32],
+    /// What is done with other sizes.
+    pub padding_policy: PaddingPolicy,
 }
 
 /// The name of a member or an epoch, as text without an allocation: a welcome has many.
@@ -302,6 +307,7 @@ enum RelayControl<'a> {
         ttl_s: u64,
         limits: WelcomeLimits,
         padding: &'a [u32],
+        padding_policy: PaddingPolicy,
     },
     Join {
         member: Name,
@@ -357,6 +363,7 @@ impl Welcome<'_> {
             ttl_s: self.ttl_s,
             limits: self.limits,
             padding: self.padding,
+            padding_policy: self.padding_policy,
         }
         .encode()
     }
@@ -495,6 +502,10 @@ mod tests {
             text(error(Refused::RateLimited, Some(7), Some(1200))),
             r#"{"type":"error","code":"rate_limited","ref":7,"retry_after_ms":1200}"#
         );
+        assert_eq!(
+            text(error(Refused::PaddingViolation, Some(7), None)),
+            r#"{"type":"error","code":"padding_violation","ref":7}"#
+        );
         assert_eq!(text(room(true, 9)), r#"{"type":"room","locked":true,"ttl_s":9}"#);
         assert_eq!(text(closed()), r#"{"type":"closed"}"#);
         assert_eq!(text(drain(3400)), r#"{"type":"drain","reconnect_after_ms":3400}"#);
@@ -516,6 +527,7 @@ mod tests {
                 heartbeat_s: 25,
             },
             padding: &[256, 1024],
+            padding_policy: PaddingPolicy::Warn,
         };
         assert_eq!(
             text(welcome.encode()),
@@ -524,7 +536,7 @@ mod tests {
                 r#""members":["AQIDBAUGBwg"],"cap":"sr","locked":false,"ttl_s":86000,"#,
                 r#""limits":{"payload_bytes":65536,"members":64,"messages":[300,10],"#,
                 r#""bytes":[16777216,10],"fanout":[33554432,10],"heartbeat_s":25},"#,
-                r#""padding":[256,1024]}"#,
+                r#""padding":[256,1024],"padding_policy":"warn"}"#,
             )
         );
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::admission::records::{Made, RecordLimits, Records, Refused};
+use crate::admission::records::{Made, RecordLimits, Records, Refused, View};
 use crate::config::Config;
 use crate::core::admission::{
-    AdmissionKey, OwnerHash, OwnerSecret, RoomOptions, WantedOptions, owner_hash, room_id,
+    AdmissionKey, OwnerHash, OwnerSecret, PaddingPolicy, RoomOptions, WantedOptions, owner_hash,
+    room_id,
 };
 use crate::core::close::Close;
 use crate::core::id::RoomId;
@@ -265,6 +266,14 @@ impl History {
             let view = self.records.view(&name(room));
             let seen = view.map(|view| (view.options, view.locked, view.closed, view.expires_at));
             assert_eq!(seen, expected, "view");
+            let is_allowed = |view: View| {
+                let RoomOptions { ttl_s, idle_s, members_max, padding } = view.options;
+                ttl_s <= CEILINGS.ttl_s
+                    && idle_s <= CEILINGS.idle_s
+                    && members_max <= CEILINGS.members_max
+                    && padding >= CEILINGS.padding
+            };
+            assert!(view.is_none_or(is_allowed), "an option beyond what the relay allows");
             if let Some(hub) = &self.hub {
                 let full = paper.is_some_and(|p| self.taken(room) >= p.options.members_max);
                 assert_eq!(hub.room_full(&name(room)), full, "room_full");
@@ -282,7 +291,12 @@ fn wanted(how: u8) -> WantedOptions {
         ttl_s: pick(part(0), CEILINGS.ttl_s / 2 + u32::from(how & 1)),
         idle_s: pick(part(2), CEILINGS.idle_s / 2),
         members_max: pick(part(4), CEILINGS.members_max / 2),
-        padding: [None, Some(true), Some(false), None].into_iter().nth(part(6) as usize).flatten(),
+        padding: match part(6) {
+            0 => None,
+            1 => Some(PaddingPolicy::Off),
+            2 => Some(PaddingPolicy::Warn),
+            _ => Some(PaddingPolicy::Enforce),
+        },
     }
 }
 
@@ -316,4 +330,4 @@ fn config() -> Arc<Config> {
 const ROOMS: u8 = 4;
 const STEPS_MAX: usize = 400;
 const CEILINGS: RoomOptions =
-    RoomOptions { ttl_s: 1000, idle_s: 100, members_max: 4, padding: false };
+    RoomOptions { ttl_s: 1000, idle_s: 100, members_max: 4, padding: PaddingPolicy::Warn };

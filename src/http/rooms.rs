@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use hyper::StatusCode;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::body::{JsonBody, Object};
@@ -15,7 +16,7 @@ use super::{Answer, App, empty, json};
 use crate::admission::records::{Refused, View};
 use crate::clock;
 use crate::core::admission::{
-    AdmissionKey, OwnerHash, OwnerSecret, RoomOptions, WantedOptions, room_id,
+    AdmissionKey, OwnerHash, OwnerSecret, PaddingPolicy, RoomOptions, WantedOptions, room_id,
 };
 use crate::core::id::{Jti, MemberId, RoomId};
 use crate::core::limit::Instant;
@@ -33,7 +34,7 @@ pub(super) fn create(
     let key = AdmissionKey::from_base64url(asked.key).ok_or(BAD_KEY)?;
     let owner = OwnerHash::from_base64url(asked.owner).ok_or(BAD_OWNER)?;
     let ceilings = app.records.ceilings();
-    let wanted = asked.options.unwrap_or_default().0.into();
+    let wanted = asked.options.unwrap_or_default().0.wanted()?;
     let options = ceilings.changed(&wanted, ceilings).map_err(|_| BAD_OPTIONS)?;
     let room = room_id(&key, &owner);
     let now = clock::now();
@@ -101,11 +102,13 @@ pub(super) fn rule(app: &App, body: &JsonBody, from: IpAddr) -> Result<Answer, P
         ("kick", Some(member), None) if app.hub.kick(&room, member, now) => {}
         ("kick", Some(_absent), None) => return Err(Kind::NotFound.into()),
         ("limits", None, Some(options)) => {
-            app.records.set_options(&room, &options.0.into()).map_err(|refused| match refused {
-                Refused::Options => BAD_OPTIONS.into(),
-                Refused::Closed | Refused::Full => Problem::from(Kind::RoomClosed),
-                Refused::Unknown => not_admitted(app, from),
-            })?;
+            app.records.set_options(&room, &options.0.wanted()?).map_err(
+                |refused| match refused {
+                    Refused::Options => BAD_OPTIONS.into(),
+                    Refused::Closed | Refused::Full => Problem::from(Kind::RoomClosed),
+                    Refused::Unknown => not_admitted(app, from),
+                },
+            )?;
             app.hub.options_changed(&room, now);
         }
         _ => return Err(Problem::bad_request("no such op, or not with these fields")),
@@ -206,14 +209,27 @@ struct Options {
     ttl_s: Option<u32>,
     idle_s: Option<u32>,
     members_max: Option<u32>,
-    padding: Option<bool>,
+    padding: Option<Padding>,
 }
 
-impl From<Options> for WantedOptions {
-    fn from(options: Options) -> Self {
-        let Options { ttl_s, idle_s, members_max, padding } = options;
-        Self { ttl_s, idle_s, members_max, padding }
+impl Options {
+    fn wanted(self) -> Result<WantedOptions, Bad> {
+        let Self { ttl_s, idle_s, members_max, padding } = self;
+        let padding = match padding {
+            None => None,
+            Some(Padding::Policy(policy)) => Some(policy),
+            Some(Padding::Other(IgnoredAny)) => return Err(BAD_PADDING),
+        };
+        Ok(WantedOptions { ttl_s, idle_s, members_max, padding })
     }
+}
+
+/// A policy, or anything else: that is said with its name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Padding {
+    Policy(PaddingPolicy),
+    Other(IgnoredAny),
 }
 
 #[derive(Serialize)]
@@ -232,6 +248,7 @@ const BAD_ROOM: Bad = Bad("room is base64url of 16 to 32 bytes");
 const BAD_KEY: Bad = Bad("key is base64url of 32 bytes");
 const BAD_OWNER: Bad = Bad("owner is base64url of 16 bytes, owner_secret of 32");
 const BAD_MEMBER: Bad = Bad("member is base64url of 8 bytes");
+const BAD_PADDING: Bad = Bad("padding is off, warn or enforce, as text");
 const BAD_OPTIONS: Bad = Bad("an option is out of the range that /v1/info tells");
 
 impl From<Bad> for Problem {

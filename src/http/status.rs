@@ -60,6 +60,7 @@ pub(super) fn info_body(config: &Config) -> Bytes {
     });
     facts.to_string().into()
 }
+            "padding_policy": room.padding_policy,
 
 /// `GET /health` on the operations listener: what is used of what there is.
 pub(super) fn health(app: &App) -> Answer {
@@ -159,6 +160,7 @@ mod tests {
     #[test]
     fn a_table_that_is_nearly_full_warns() {
         assert_eq!(Check::of(89, 100, "rooms").status, PASS);
+        assert_eq!(facts["limits"]["padding_policy"], "off");
         assert_eq!(Check::of(90, 100, "rooms").status, WARN);
         assert_eq!(Check::of(1, 1, "rooms").status, WARN);
         assert_eq!(Check::of(0, 1, "rooms").status, PASS);

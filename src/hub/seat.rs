@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::clock;
+use crate::core::admission::PaddingPolicy;
 use crate::core::close::Close;
 use crate::core::frame::Payload;
 use crate::core::id::MemberId;
@@ -57,6 +58,7 @@ impl Reservation {
                 ttl_s: ttl_s(&view, now),
                 limits: hub.welcome_limits(&view),
                 padding: &hub.config.room.padding,
+                padding_policy: view.options.padding,
             }
             .encode()
         };
@@ -70,7 +72,8 @@ impl Reservation {
             duty,
             fanout: Bucket::default(),
             cap,
-            insists_on_padding: view.options.padding,
+            padding: view.options.padding,
+            is_warned: false,
             _gauge: hub.metrics.member_joined(),
         })
     }
@@ -98,7 +101,9 @@ pub struct Seat {
     /// What the member may still cause to be delivered.
     fanout: Bucket,
     cap: Cap,
-    insists_on_padding: bool,
+    padding: PaddingPolicy,
+    /// Whether its member was told that its payloads have sizes that are not announced.
+    is_warned: bool,
     _gauge: MemberGauge,
 }
 
@@ -108,9 +113,15 @@ impl Seat {
         self.cap
     }
 
-    /// Whether the room takes announced payload sizes only.
-    pub const fn insists_on_padding(&self) -> bool {
-        self.insists_on_padding
+    /// What the room does with payload sizes that are not announced; as it was when the seat was
+    /// taken.
+    pub const fn padding(&self) -> PaddingPolicy {
+        self.padding
+    }
+
+    /// Whether the member is yet to be told of a size that is not announced; from now on it is not.
+    pub const fn warns_for_the_first_time(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_warned, true)
     }
 
     /// Hands a message to the room; its payload begins at `skip`. Returns whether it was accepted:

@@ -402,17 +402,3 @@ async fn a_refused_handshake_gives_its_place_back() {
     alice.control_of("join").await;
     relay.stop().await;
 }
-
-#[tokio::test]
-async fn a_room_that_insists_on_padding_closes_who_does_not_pad() {
-    let relay = TestRelay::start(|_| ()).await;
-    let room = relay.create_room_with(json!({ "padding": true })).await;
-    let mut alice = relay.join(&room).await;
-    let mut bob = relay.join(&room).await;
-    alice.control_of("join").await;
-    bob.say(&[0; 1024]).await;
-    assert_eq!(alice.data().await.payload.len(), 1024);
-    bob.say(&[0; 1023]).await;
-    assert_eq!(bob.closed().await, (4007, "padding_violation".to_owned()));
-    relay.stop().await;
-}

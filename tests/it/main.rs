@@ -23,6 +23,7 @@ mod lives;
 #[cfg(target_os = "linux")]
 mod memory;
 mod ops;
+mod padding;
 mod pages;
 mod proxy_protocol;
 mod relay;

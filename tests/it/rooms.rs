@@ -1,5 +1,6 @@
 //! The three calls: making and restoring rooms, tokens for them, and what owners can do.
 
+use lethewire::core::admission::PaddingPolicy;
 use lethewire::core::id::{RoomId, to_base64url};
 use lethewire::metrics::{Count, Refusal};
 use serde_json::{Value, json};
@@ -158,14 +159,68 @@ async fn what_is_not_exactly_the_call_is_a_bad_request() {
 #[tokio::test]
 async fn options_are_kept_and_shown() {
     let relay = TestRelay::start(|_| ()).await;
-    let options = json!({ "ttl_s": 100, "idle_s": 50, "members_max": 2, "padding": true });
+    let options = json!({ "ttl_s": 100, "idle_s": 50, "members_max": 2, "padding": "warn" });
     let room = relay.create_room_with(options).await;
     let (first, _second) = (relay.join(&room).await, relay.join(&room).await);
     assert_eq!(first.welcome["limits"]["members"], 2);
+    assert_eq!(first.welcome["padding_policy"], "warn");
     assert!((99..=100).contains(&first.welcome["ttl_s"].as_u64().unwrap()));
     for (path, body) in [("/v1/tokens", room.ask()), ("/v1/rooms", room.creation(Value::Null))] {
         relay.post(path, &body).await.assert_problem(409, "room-full");
     }
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_padding_policy_is_one_of_three_words_and_an_owner_may_change_it() {
+    let relay = TestRelay::start(|_| ()).await;
+    let room = relay.create_room().await;
+    let ask = |padding: &Value| {
+        let mut rule = room.rule("limits");
+        rule["options"] = json!({ "padding": padding });
+        [
+            ("/v1/rooms", TestRoom::new().creation(json!({ "padding": padding }))),
+            ("/v1/owner", rule),
+        ]
+    };
+    for padding in [json!(true), json!(false), json!("Warn"), json!(""), json!(1), json!(["off"])] {
+        for (path, body) in ask(&padding) {
+            let answer = relay.post(path, &body).await;
+            answer.assert_problem(400, "bad-request");
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains("off, warn or enforce"), "{padding}: {detail}");
+        }
+    }
+    for padding in ["enforce", "warn", "off"] {
+        let [(_, creation), (_, rule)] = ask(&json!(padding));
+        assert_eq!(relay.post("/v1/rooms", &creation).await.status, 201, "{padding}");
+        assert_eq!(relay.post("/v1/owner", &rule).await.status, 204, "{padding}");
+        assert_eq!(relay.join(&room).await.welcome["padding_policy"], padding);
+    }
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn no_room_is_looser_than_its_relay() {
+    let relay = TestRelay::start(|config| {
+        config.room.padding_policy = PaddingPolicy::Warn;
+    })
+    .await;
+    let room = relay.create_room().await;
+    assert_eq!(relay.join(&room).await.welcome["padding_policy"], "warn", "without being asked");
+    let mut rule = room.rule("limits");
+    rule["options"] = json!({ "padding": "off" });
+    let creation = TestRoom::new().creation(json!({ "padding": "off" }));
+    for (path, body) in [("/v1/rooms", creation), ("/v1/owner", rule.clone())] {
+        relay.post(path, &body).await.assert_problem(400, "bad-request");
+    }
+    for padding in ["enforce", "warn"] {
+        rule["options"]["padding"] = json!(padding);
+        assert_eq!(relay.post("/v1/owner", &rule).await.status, 204);
+        assert_eq!(relay.join(&room).await.welcome["padding_policy"], padding);
+    }
+    let by_backend = relay.mint(&TestRoom::new().id, "src");
+    assert_eq!(relay.join_with(&by_backend).await.welcome["padding_policy"], "warn");
     relay.stop().await;
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gungraun::{library_benchmark, library_benchmark_group};
 use lethewire::admission::replay::Replay;
+use lethewire::core::admission::PaddingPolicy;
 use lethewire::core::frame::{Event, Limits, Opcode, Reader, Step, frame};
 use lethewire::core::id::{Epoch, Jti, MemberId};
 use lethewire::core::limit::Instant;
@@ -222,6 +223,7 @@ fn welcome(members: Vec<MemberId>) -> Vec<u8> {
             heartbeat_s: 25,
         },
         padding: &[256, 1024, 4096, 16_384, 65_536],
+        padding_policy: PaddingPolicy::Off,
     }
     .encode()
 }
