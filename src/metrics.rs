@@ -271,6 +271,7 @@ closed_enum!(
     /// Why somebody was not let in before there was a member; the label `reason`.
     Refusal {
         Capacity: ("capacity", None) => "The relay has as many connections as it takes.",
+        Memory: ("memory", None) => "The process has as much resident memory as it may.",
         AddressConnections: ("address_connections", None) =>
             "The address has as many connections as it may.",
         AddressHandshakes: ("address_handshakes", None) =>

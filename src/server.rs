@@ -96,6 +96,8 @@ impl Server {
     /// listeners answer until the end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, operations, shared } = self;
+        // Before the first connection, and then with every sweep.
+        watch_memory(&shared.app);
         // Dropped at the end of this function, which ends them.
         let mut background = JoinSet::new();
         background.spawn(accept_public(Arc::clone(&shared), listener));
@@ -340,6 +342,7 @@ async fn sweep(shared: Arc<Shared>) {
         tick.tick().await;
         let now = clock::now();
         hub.sweep(now);
+        watch_memory(&shared.app);
         metrics.set_level(Level::Records, records.len());
         if let Some(replay) = replay {
             replay.rotate(now);
@@ -349,6 +352,15 @@ async fn sweep(shared: Arc<Shared>) {
             addresses.tend(now);
             metrics.set_level(Level::Addresses, addresses.len());
         }
+    }
+}
+
+/// Looks whether there is memory for newcomers.
+fn watch_memory(app: &App) {
+    match app.memory.measure() {
+        Some(true) => warn!("more memory is resident than limit.memory_bytes: nobody new gets in"),
+        Some(false) => info!("there is memory again: ready"),
+        None => {}
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::{complain, harden, loaded};
 use crate::config::{Config, Loaded, Note};
+use crate::http::resident_bytes;
 use crate::server::Server;
 use crate::telemetry;
 
@@ -46,7 +47,13 @@ fn notes(config: &Config, hardened: &io::Result<()>) -> Vec<Note> {
         .filter(|limit| *limit < u64::from(connections) + FILES_BESIDE_CONNECTIONS)
         .map(|limit| Note::FewFiles { limit, connections });
     let exposed = hardened.is_err().then_some(Note::NotHardened);
-    few.into_iter().chain(exposed).collect()
+    let blind = no_memory_reading(config, resident_bytes());
+    few.into_iter().chain(exposed).chain(blind).collect()
+}
+
+/// A limit on memory that has no effect, because the system does not say how much is `resident`.
+fn no_memory_reading(config: &Config, resident: Option<u64>) -> Option<Note> {
+    (config.limit.memory_bytes > 0 && resident.is_none()).then_some(Note::NoMemoryReading)
 }
 
 fn runtime(worker_threads: u32) -> io::Result<Runtime> {
@@ -280,6 +287,15 @@ mod tests {
         assert!(
             few.is_empty() || matches!(few[..], [Note::FewFiles { connections: u32::MAX, .. }])
         );
+    }
+
+    #[test]
+    fn a_limit_on_memory_that_cannot_be_kept_is_noted() {
+        let mut config = Config::default();
+        assert_eq!(no_memory_reading(&config, None), None, "there is none");
+        config.limit.memory_bytes = 1;
+        assert_eq!(no_memory_reading(&config, None), Some(Note::NoMemoryReading));
+        assert_eq!(no_memory_reading(&config, Some(2)), None);
     }
 
     #[test]

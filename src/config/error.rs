@@ -79,6 +79,8 @@ pub enum Note {
         /// The connections that it is configured for.
         connections: u32,
     },
+    /// There is a limit on memory, and the system does not tell how much is used.
+    NoMemoryReading,
     /// Core dumps could not be switched off.
     NotHardened,
     /// A variable of the environment is not known, but looks as if it was meant for the relay.
@@ -136,6 +138,10 @@ impl fmt::Display for Note {
                 f,
                 "MAX_TOTAL_CONNECTIONS is {connections}, but only {limit} files may be open; raise \
                  the limit (ulimit -n, LimitNOFILE=) or lower the number"
+            ),
+            Self::NoMemoryReading => f.write_str(
+                "MAX_MEMORY_BYTES has no effect: this system has no /proc/self/statm to read the \
+                 resident memory from",
             ),
             Self::NotHardened => f.write_str(
                 "core dumps could not be switched off: a crash may write memory to disk",

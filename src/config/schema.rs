@@ -281,6 +281,7 @@ pub struct Limits {
     pub buffered_bytes: u64,
     pub write_stall_ms: u32,
     pub user_timeout_ms: u32,
+    pub memory_bytes: u64,
     pub connections: u32,
     pub connections_per_address: u32,
     pub handshakes_per_10s: u32,

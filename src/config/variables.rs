@@ -106,6 +106,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("MAX_BUFFERED_BYTES", "limit.buffered_bytes", Integer(65_536, 1 << 40)),
     variable("WRITE_STALL_TIMEOUT_MS", "limit.write_stall_ms", Integer(100, 600_000)),
     variable("TCP_USER_TIMEOUT_MS", "limit.user_timeout_ms", Integer(0, 3_600_000)),
+    variable("MAX_MEMORY_BYTES", "limit.memory_bytes", Integer(0, 1_099_511_627_776)),
     variable("MAX_TOTAL_CONNECTIONS", "limit.connections", Integer(1, 1_000_000)),
     variable("MAX_CONNS_PER_IP", "limit.connections_per_address", Integer(1, 1_000_000)),
     variable("MAX_HANDSHAKES_PER_IP_PER_10S", "limit.handshakes_per_10s", Integer(1, 1_000_000)),

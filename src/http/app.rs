@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cors::Origins;
 use super::headers::Fixed;
+use super::memory::Memory;
 use super::status;
 use crate::admission::addresses::Addresses;
 use crate::admission::records::Records;
@@ -32,6 +33,8 @@ pub struct App {
     pub replay: Option<Replay>,
     /// What addresses take; absent if that is switched off.
     pub addresses: Option<Arc<Addresses>>,
+    /// Whether there is memory for newcomers.
+    pub memory: Memory,
     pub(super) keys: Keys,
     pub(super) policy: Policy,
     pub(super) origins: Origins,
@@ -62,6 +65,7 @@ impl App {
         Ok(Self {
             origins: Origins::new(&config),
             info: status::info_body(&config),
+            memory: Memory::of(&config),
             draining: CancellationToken::new(),
             drain_asked: CancellationToken::new(),
             config,

@@ -14,6 +14,7 @@ mod gate;
 mod handshake;
 mod headers;
 mod linger;
+mod memory;
 mod ops;
 mod page;
 mod problem;
@@ -32,6 +33,7 @@ use serde::Serialize;
 use self::headers::Dress;
 
 pub use self::app::App;
+pub use self::memory::{Memory, resident_bytes};
 pub use self::serve::{Caller, Shaken, serve_operations, serve_public};
 
 /// The answer to a request, complete in memory.

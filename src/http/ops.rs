@@ -33,7 +33,7 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Problem>
     let feature = &app.config.feature;
     let route = match request.uri().path() {
         "/live" => Route::Get(|_, _| status::live()),
-        "/ready" if feature.readiness_endpoint => Route::Get(|app, _| status::ready(app)),
+        "/ready" if feature.readiness_endpoint => Route::Get(|app, _| ready(app)),
         "/health" if feature.health_endpoint => Route::Get(|app, _| status::health(app)),
         "/metrics" if feature.metrics_endpoint => Route::Get(metrics),
         "/admin/config" => Route::Get(|app, _| config(app)),
@@ -62,6 +62,10 @@ enum Route {
     Get(fn(&App, &HeaderMap) -> Answer),
     Drain,
     CloseRoom,
+}
+
+fn ready(app: &App) -> Answer {
+    status::ready(app).unwrap_or_else(|problem| problem.into_answer(true))
 }
 
 fn metrics(app: &App, headers: &HeaderMap) -> Answer {

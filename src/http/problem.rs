@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     UpgradeRequired,
     /// One address took too much.
     QuotaExceeded,
-    /// The relay is at capacity or about to stop.
+    /// The relay is at capacity, short of memory or about to stop.
     ReducedCapacity,
 }
 
@@ -122,12 +122,14 @@ pub(crate) struct Problem {
     kind: Kind,
     detail: Option<&'static str>,
     retry_after: Option<Duration>,
+    /// Only where the question was whether the relay is ready.
+    ready: Option<bool>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<Kind> for Problem {
     fn from(kind: Kind) -> Self {
-        Self { kind, detail: None, retry_after: None, headers: Vec::new() }
+        Self { kind, detail: None, retry_after: None, ready: None, headers: Vec::new() }
     }
 }
 
@@ -168,6 +170,11 @@ impl Problem {
         Self { retry_after: Some(jittered(CAPACITY_WAIT)), ..Kind::ReducedCapacity.into() }
     }
 
+    /// The answer to whether the relay is ready; `failed` begins with the name of what is not.
+    pub(crate) fn not_ready(failed: &'static str) -> Self {
+        Self { detail: Some(failed), ready: Some(false), ..Self::reduced_capacity() }
+    }
+
     /// Whether the request itself was malformed, as opposed to refused.
     pub(crate) const fn is_malformed(&self) -> bool {
         matches!(
@@ -199,6 +206,7 @@ impl Problem {
             title,
             status: self.kind.status().as_u16(),
             detail: self.detail.filter(|_| detailed),
+            ready: self.ready,
             retry_after_ms: self.retry_after.map(|wait| wait.as_nanos().div_ceil(1_000_000)),
         };
         let body = serde_json::to_vec(&body).expect("plain texts and numbers are JSON");
@@ -220,6 +228,8 @@ struct Body {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u128>,
 }

@@ -80,7 +80,7 @@ async fn route(
     }
     match route {
         Route::Live => return Ok(status::live()),
-        Route::Ready => return Ok(status::ready(app)),
+        Route::Ready => return status::ready(app),
         _ => {}
     }
     if let Some(refusal) = caller.no_place {
@@ -100,6 +100,11 @@ async fn route(
     }
     if matches!(route, Route::Rooms | Route::WebSocket) && app.hub.is_short_of_memory() {
         return Err(app.no_place(Refusal::Capacity).closing());
+    }
+    // An owner may still close its room, which gives memory back.
+    if app.memory.is_short() && !matches!(route, Route::Owner) {
+        app.metrics.refused(Refusal::Memory);
+        return Err(Problem::reduced_capacity().closing());
     }
     let server = &app.config.server;
     let from = client::address(caller.client, request.headers(), server).ok_or_else(|| {

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::handshake::SUBPROTOCOL;
+use super::memory::resident_bytes;
+use super::problem::Problem;
 use super::{Answer, App, answer, json};
 use crate::clock;
 use crate::config::{Admission, Config};
@@ -18,11 +20,16 @@ pub(super) fn live() -> Answer {
     json(StatusCode::OK, &json!({ "alive": true }))
 }
 
-/// `GET /ready`: whether new members should be sent here.
-pub(super) fn ready(app: &App) -> Answer {
-    let ready = !app.is_draining();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &json!({ "ready": ready }))
+/// `GET /ready`: whether new members should be sent here. Why not is a detail, which the public
+/// listener leaves out in production.
+pub(super) fn ready(app: &App) -> Result<Answer, Problem> {
+    if app.is_draining() {
+        return Err(Problem::not_ready("draining: the relay is about to stop"));
+    }
+    if app.memory.is_short() {
+        return Err(Problem::not_ready("memory: more is resident than limit.memory_bytes"));
+    }
+    Ok(json(StatusCode::OK, &json!({ "ready": true })))
 }
 
 /// `GET /v1/info`.
@@ -53,6 +60,7 @@ pub(super) fn info_body(config: &Config) -> Bytes {
             "ttl_s": room.ttl_s,
             "idle_s": room.idle_s,
             "padding": room.padding,
+            "padding_policy": room.padding_policy,
         },
         "retention": RETENTION,
         "operator": given(&info.operator),
@@ -60,7 +68,6 @@ pub(super) fn info_body(config: &Config) -> Bytes {
     });
     facts.to_string().into()
 }
-            "padding_policy": room.padding_policy,
 
 /// `GET /health` on the operations listener: what is used of what there is.
 pub(super) fn health(app: &App) -> Answer {
@@ -71,8 +78,13 @@ pub(super) fn health(app: &App) -> Answer {
         Check::of(now.connections, limit(app.config.limit.connections), "connections");
     let rooms = Check::of(room_records, limit(app.config.room.rooms_max), "rooms");
     let draining = app.is_draining();
-    let degraded = draining || connections.status == WARN || rooms.status == WARN;
-    let memory = memory_mib().map(|mib| Check { status: PASS, value: mib, unit: "MB" });
+    let short = app.memory.is_short();
+    let degraded = draining || short || connections.status == WARN || rooms.status == WARN;
+    let memory = resident_bytes().map(|bytes| Check {
+        status: if short { WARN } else { PASS },
+        value: bytes / MIB,
+        unit: "MB",
+    });
     let health = Health {
         status: if degraded { "degraded" } else { "healthy" },
         timestamp: clock::unix_now().0,
@@ -122,13 +134,7 @@ impl Check {
     }
 }
 
-/// The resident memory of this process in MiB, where the system tells.
-fn memory_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib / 1024)
-}
+const MIB: u64 = 1024 * 1024;
 
 const PASS: &str = "pass";
 const WARN: &str = "warn";
@@ -154,13 +160,13 @@ mod tests {
         assert_eq!(facts["abuse_contact"], serde_json::Value::Null);
         assert_eq!(facts["limits"]["payload_bytes"], config.limit.payload_bytes);
         assert_eq!(facts["limits"]["padding"], json!(config.room.padding));
+        assert_eq!(facts["limits"]["padding_policy"], "off");
         assert!(facts["retention"].as_str().unwrap().contains("not kept"));
     }
 
     #[test]
     fn a_table_that_is_nearly_full_warns() {
         assert_eq!(Check::of(89, 100, "rooms").status, PASS);
-        assert_eq!(facts["limits"]["padding_policy"], "off");
         assert_eq!(Check::of(90, 100, "rooms").status, WARN);
         assert_eq!(Check::of(1, 1, "rooms").status, WARN);
         assert_eq!(Check::of(0, 1, "rooms").status, PASS);

@@ -68,7 +68,9 @@ async fn while_draining_probes_are_answered_and_nobody_gets_in() {
     assert_eq!(idle.ended().await, b"", "a connection between requests ends at once");
     for addr in [relay.addr, relay.ops] {
         let ready = call(addr, "GET", "/ready", "", "").await;
-        assert_eq!((ready.status, ready.json()), (503, serde_json::json!({ "ready": false })));
+        ready.assert_problem(503, "temporary-reduced-capacity");
+        assert_eq!(ready.json()["ready"], false);
+        assert!(ready.json()["detail"].as_str().unwrap().starts_with("draining: "));
         assert_eq!(ready.header("connection"), Some("close"));
         assert_eq!(call(addr, "GET", "/live", "", "").await.status, 200);
     }

@@ -26,6 +26,8 @@ mod ops;
 mod padding;
 mod pages;
 mod proxy_protocol;
+#[cfg(target_os = "linux")]
+mod readiness;
 mod relay;
 mod rooms;
 mod smuggling;
