@@ -266,36 +266,21 @@ impl Room {
         {
             let common = batch.common();
             let bytes = [IoSlice::new(common.bytes())];
-            let messages = u64::from(common.messages());
-            let mut runs = Vec::new();
-            let mut parts = Vec::new();
+            let mut parcel = Parcel::default();
             for listener in &mut audience.listeners {
                 let from = std::mem::take(&mut listener.from);
                 let differs = from > 0 || !listener.hears || batch.is_cut(listener.seat);
-                if large.is_none() && !differs {
-                    if !common.bytes().is_empty() {
-                        let outbox = listener.handle.outbox();
-                        tally.add(outbox.send(&bytes, common.marks(), now), messages);
+                let outbox = listener.handle.outbox();
+                if differs || large.is_some() {
+                    parcel.fill(&batch, listener, from, large);
+                    if !parcel.parts.is_empty() {
+                        let sent = outbox.send(&parcel.parts, parcel.marks(), now);
+                        tally.add(sent, parcel.messages());
                     }
-                    continue;
+                } else if !common.bytes().is_empty() {
+                    let sent = outbox.send(&bytes, common.marks(), now);
+                    tally.add(sent, u64::from(common.messages()));
                 }
-                runs.clear();
-                parts.clear();
-                batch.stream(listener.seat, from, listener.hears, &mut runs);
-                parts.extend(runs.iter().map(|run| IoSlice::new(run.bytes())));
-                let head = large.and_then(|large| large.head_for(listener));
-                let mut last = None;
-                if let (Some(head), Some(large)) = (head, large) {
-                    parts.extend([IoSlice::new(head), IoSlice::new(large.payload)]);
-                    last = Some(Mark { len: head.len() + large.payload.len(), kind: large.kind });
-                }
-                if parts.is_empty() {
-                    continue;
-                }
-                let messages = runs.iter().map(|run| u64::from(run.messages())).sum::<u64>()
-                    + u64::from(last.is_some());
-                let marks = runs.iter().flat_map(Run::marks).chain(last);
-                tally.add(listener.handle.outbox().send(&parts, marks, now), messages);
             }
         }
         let Common { sessions, metrics, batch_bytes, .. } = &*self.common;
@@ -321,6 +306,46 @@ impl Room {
 
     fn log(&self) -> MutexGuard<'_, Log<Arc<Session>>> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one member gets that not everybody gets; its buffers serve for all of a flush.
+#[derive(Default)]
+struct Parcel<'b> {
+    runs: Vec<Run<'b>>,
+    parts: Vec<IoSlice<'b>>,
+    last: Option<Mark>,
+}
+
+impl<'b> Parcel<'b> {
+    /// Forgets what it had, and takes in this member's stream and its copy of the large message.
+    fn fill(
+        &mut self,
+        batch: &'b Batch,
+        listener: &Listener<Arc<Session>>,
+        from: u32,
+        large: Option<&'b Large<'_>>,
+    ) {
+        self.runs.clear();
+        self.parts.clear();
+        self.last = None;
+        batch.stream(listener.seat, from, listener.hears, &mut self.runs);
+        self.parts.extend(self.runs.iter().map(|run| IoSlice::new(run.bytes())));
+        if let Some(large) = large
+            && let Some(head) = large.head_for(listener)
+        {
+            self.parts.extend([IoSlice::new(head), IoSlice::new(large.payload)]);
+            self.last = Some(Mark { len: head.len() + large.payload.len(), kind: large.kind });
+        }
+    }
+
+    fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.runs.iter().flat_map(Run::marks).chain(self.last)
+    }
+
+    fn messages(&self) -> u64 {
+        let batched = self.runs.iter().map(|run| u64::from(run.messages())).sum::<u64>();
+        batched + u64::from(self.last.is_some())
     }
 }
 
