@@ -80,6 +80,12 @@ impl App {
         })
     }
 
+    /// Whether newcomers had better come later: too much is resident, or too much waits for members
+    /// that are slow.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.memory.is_short() || self.hub.is_short_of_memory()
+    }
+
     /// Answers "not ready" and takes no new members from now on.
     pub fn start_draining(&self) {
         self.draining.cancel();

@@ -98,13 +98,9 @@ async fn route(
         app.metrics.refused(Refusal::Draining);
         return Err(Problem::reduced_capacity().closing());
     }
-    if matches!(route, Route::Rooms | Route::WebSocket) && app.hub.is_short_of_memory() {
-        return Err(app.no_place(Refusal::Capacity).closing());
-    }
     // An owner may still close its room, which gives memory back.
-    if app.memory.is_short() && !matches!(route, Route::Owner) {
-        app.metrics.refused(Refusal::Memory);
-        return Err(Problem::reduced_capacity().closing());
+    if app.is_short_of_memory() && !matches!(route, Route::Owner) {
+        return Err(app.no_place(Refusal::Memory).closing());
     }
     let server = &app.config.server;
     let from = client::address(caller.client, request.headers(), server).ok_or_else(|| {

@@ -29,6 +29,11 @@ pub(super) fn ready(app: &App) -> Result<Answer, Problem> {
     if app.memory.is_short() {
         return Err(Problem::not_ready("memory: more is resident than limit.memory_bytes"));
     }
+    if app.hub.is_short_of_memory() {
+        return Err(Problem::not_ready(
+            "queues: three quarters of limit.buffered_bytes are waiting",
+        ));
+    }
     Ok(json(StatusCode::OK, &json!({ "ready": true })))
 }
 

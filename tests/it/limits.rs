@@ -343,6 +343,7 @@ async fn when_too_much_waits_for_all_the_worst_goes_and_nobody_new_comes() {
         assert_eq!(scene.bob.data().await.payload.len(), payload.len());
     }
     assert_eq!(scene.relay.call("POST", "/v1/rooms", JSON, "{}").await.status, 503);
+    assert_eq!(scene.relay.get("/ready").await.status, 503);
     let bearer = format!("Bearer {token}");
     let refused = scene.relay.handshake(&[("authorization", &bearer)]).await;
     let Err(Error::Http(answer)) = refused else { panic!("a handshake is not taken") };
@@ -358,6 +359,7 @@ async fn when_too_much_waits_for_all_the_worst_goes_and_nobody_new_comes() {
     assert_eq!(left["member"], scene.rogue.id());
     assert_eq!(scene.relay.count(Count::Evictions), 1);
     // There is room again.
+    assert_eq!(scene.relay.get("/ready").await.status, 200);
     let mut carol = scene.relay.join_with(&token).await;
     scene.alice.say(b"welcome").await;
     assert_eq!(carol.data().await.payload, b"welcome");
