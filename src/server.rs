@@ -150,12 +150,19 @@ impl Shared {
 /// Lets connections in on the public listener.
 async fn accept_public(shared: Arc<Shared>, listener: TcpListener) {
     loop {
-        let (stream, peer) = accept(&shared.app.metrics, &listener).await;
-        let Some((place, no_place)) = shared.place(peer) else { continue };
-        let caller = Caller { client: peer.ip(), no_place };
-        shared.tracker.spawn(connection(Arc::clone(&shared), stream, caller, place));
+        for _ in 0..ACCEPTS_AT_ONCE {
+            let (stream, peer) = accept(&shared.app.metrics, &listener).await;
+            let Some((place, no_place)) = shared.place(peer) else { continue };
+            let caller = Caller { client: peer.ip(), no_place };
+            shared.tracker.spawn(connection(Arc::clone(&shared), stream, caller, place));
+        }
+        // A flood of connections would otherwise stand in line before the members.
+        tokio::task::yield_now().await;
     }
 }
+
+/// Connections that are let in before others have their turn.
+const ACCEPTS_AT_ONCE: u32 = 4;
 
 /// Lets connections in on the operations listener.
 async fn accept_operations(shared: Arc<Shared>, listener: TcpListener) {
