@@ -88,7 +88,10 @@ fn bounded(model: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn loom_accepted_frames_arrive_whole_and_then_the_end() {
     bounded(|| {
-        let outbox = Arc::new(Outbox::new(Pipe::with_room(3), Arc::new(Bounds::new(64, 8, 1000))));
+        let outbox = Arc::new(Outbox::new(
+            Pipe::with_room(3),
+            std::sync::Arc::new(Bounds::new(64, 8, 1000)),
+        ));
         let task = {
             let outbox = Arc::clone(&outbox);
             thread::spawn(move || loom::future::block_on(drain_to_the_end(&outbox)))
@@ -119,7 +122,7 @@ fn loom_accepted_frames_arrive_whole_and_then_the_end() {
 #[test]
 fn loom_a_slow_consumer_ends_whoever_is_ahead() {
     bounded(|| {
-        let bounds = Arc::new(Bounds::new(4, 2, 1000));
+        let bounds = std::sync::Arc::new(Bounds::new(4, 2, 1000));
         let outbox = Arc::new(Outbox::new(Pipe::with_room(1), bounds));
         let task = {
             let outbox = Arc::clone(&outbox);

@@ -88,7 +88,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A member's place in its room. Dropping it leaves, as lost unless [`Seat::leave`] said otherwise.
+/// A member's place in its room. Dropping it leaves, as lost unless [`Seat::leave`] did already.
 ///
 /// Whoever appends the first thing to a room's batch, here by joining, sending or leaving, has the
 /// duty to flush it: it lets those who are ready add theirs, and then calls [`Seat::flush`]. A seat
@@ -170,7 +170,7 @@ impl Seat {
         self.hub.act(&self.room.id, op, member, now)
     }
 
-    /// Leaves, for this reason.
+    /// Leaves, for this reason; whoever is still there hears it with the next flush.
     pub fn leave(&mut self, why: Gone, now: Instant) {
         let duty = self.room.leave(self.speaker, why, now);
         self.take_on(duty);
