@@ -50,7 +50,8 @@ pub fn turns(workloads: &[Workload], peers: &[Peer], cores: &str, runs: u32) -> 
 }
 
 /// All of BENCHMARKS.md: each workload on the servers that take part in it, the relay on two cores
-/// right behind the relay on one, and the growth series.
+/// right behind the relay on one, and the growth series. All of it once, then all of it again, so that
+/// the runs of one workload are far apart and what is there after any round is whole.
 pub fn full(peers: &[Peer], cores: &Cores, runs: u32) -> Vec<Step> {
     let growth = workload::growth().into_iter().flat_map(|(_, points)| points).map(|(_, it)| it);
     let mut steps = Vec::new();
@@ -65,6 +66,7 @@ pub fn full(peers: &[Peer], cores: &Cores, runs: u32) -> Vec<Step> {
             }
         }
     }
+    steps.sort_by_key(|step| step.number);
     steps
 }
 
