@@ -10,6 +10,9 @@ import { brief, Mesh } from './support/mesh.js';
 /** @type {Limits} */
 const LIMITS = { payload_bytes: 65536, messages: [100_000, 1], bytes: [1e12, 1], heartbeat_s: 25 };
 
+/** One other member hears what is for all. */
+const alone = () => 1;
+
 /** The relay's side of the line, in the hands of the test. */
 class Line {
   bufferedAmount = 0;
@@ -52,7 +55,7 @@ async function attached(rekey, limits = LIMITS) {
   const outbox = new Outbox();
   const line = new Line();
   await new Promise((resolve) => {
-    outbox.attach(alice, line, limits, () => 1, () => resolve(undefined));
+    outbox.attach(alice, line, limits, alone, () => resolve(undefined));
   });
   return { mesh, alice, bob, outbox, line };
 }
@@ -142,7 +145,7 @@ test('after a break: what was sent is unconfirmed, what was not is sent, what is
   assert.equal(await gone, undefined);
   assert.equal(await say(outbox, { volatile: true, ack: true }), undefined);
   const next = new Line();
-  outbox.attach(await mesh.enter(), next, LIMITS, () => 1, () => {});
+  outbox.attach(await mesh.enter(), next, LIMITS, alone, () => {});
   const frames = await next.got(2);
   assert.deepEqual(next.kinds(), [KIND.hello, KIND.app]);
   outbox.acked(Number(frames[1]?.ref), 9);
@@ -157,7 +160,7 @@ test('nothing is said twice: after a break the same words have new keys', async 
   const waiting = say(outbox);
   outbox.detach();
   const next = new Line();
-  outbox.attach(await mesh.enter(), next, LIMITS, () => 1, () => {});
+  outbox.attach(await mesh.enter(), next, LIMITS, alone, () => {});
   await waiting;
   const streams = [...line.frames, ...next.frames].map(({ payload }) => parseHead(payload)?.stream);
   assert.equal(streams.length, 3);
@@ -179,7 +182,7 @@ test('what is sealed but not sent when the connection goes is sealed anew for th
   await sealed;
   outbox.detach();
   const next = new Line();
-  outbox.attach(await mesh.enter(), next, LIMITS, () => 1, () => {});
+  outbox.attach(await mesh.enter(), next, LIMITS, alone, () => {});
   await waiting;
   assert.equal(line.frames.length, 4);
   assert.deepEqual(next.kinds(), [KIND.hello, KIND.app]);
