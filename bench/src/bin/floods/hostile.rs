@@ -65,7 +65,7 @@ pub(crate) struct Hostile<'a> {
     pub(crate) addr: SocketAddr,
     /// When to stop.
     pub(crate) over: &'a AtomicBool,
-    /// Connections that were made for it.
+    /// Connections that were tried for it.
     pub(crate) attacks: &'a AtomicU64,
 }
 
@@ -86,9 +86,9 @@ impl Hostile<'_> {
                 }),
                 Attack::Slow => self.slowly(),
             };
-            if attacked.is_ok() {
-                self.attacks.fetch_add(1, Ordering::Relaxed);
-            }
+            // One that is refused is an attack as well.
+            drop(attacked);
+            self.attacks.fetch_add(1, Ordering::Relaxed);
         }
     }
 

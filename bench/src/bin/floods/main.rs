@@ -53,6 +53,10 @@ struct Arguments {
     /// Where the relay's program is, if not beside this one.
     #[arg(long)]
     programs: Option<PathBuf>,
+    /// All come from one address, and the limits per address are on; else they are off, as for
+    /// attackers who have as many addresses as they like.
+    #[arg(long)]
+    one_address: bool,
     /// Fails if the p99 of a flooded room is more than this many times its calm value.
     #[arg(long)]
     at_most: Option<f64>,
@@ -84,7 +88,8 @@ fn run(arguments: &Arguments) -> Result<bool, Fault> {
     let program = arguments.programs.as_deref().unwrap_or(beside).join("lethewire");
     let port = process::free_port()?;
     let log = std::env::temp_dir().join("lethewire-floods.log");
-    let relay = Server::start(&command(&program, port), &arguments.cores, port, &log)?;
+    let command = command(&program, port, arguments.one_address);
+    let relay = Server::start(&command, &arguments.cores, port, &log)?;
     let mut rooms = Rooms::open(relay.addr())?;
     process::pin(&arguments.healthy_cores)?;
     let mut found = BTreeMap::new();
@@ -118,10 +123,24 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Flood>, Fault> {
         .collect()
 }
 
-fn command(program: &Path, port: u16) -> Command {
+/// The healthy members come from the attackers' address, if there is only one: so it may have as many
+/// more connections as they are, and make their rooms.
+const ONE_ADDRESS: [(&str, &str); 4] = [
+    ("MAX_CONNS_PER_IP", "144"),
+    ("MAX_ROOM_CREATES_PER_IP_PER_MIN", "50"),
+    ("MAX_TOKENS_PER_IP_PER_MIN", "300"),
+    ("SLOW_DOWN_MAX_MS", "0"),
+];
+
+fn command(program: &Path, port: u16, one_address: bool) -> Command {
     let mut command = Command::new(program);
     command.env("PORT", port.to_string()).env("OPS_LISTEN", "").env("LOG_LEVEL", "error");
-    command.env("FEATURE_IP_TRACKING", "false").env("FEATURE_GRACEFUL_SHUTDOWN", "false");
+    command.env("FEATURE_GRACEFUL_SHUTDOWN", "false");
+    if one_address {
+        command.envs(ONE_ADDRESS);
+    } else {
+        command.env("FEATURE_IP_TRACKING", "false");
+    }
     command
 }
 
@@ -168,7 +187,7 @@ fn print(arguments: &Arguments, program: &Path, floods: &[&Flood], found: &BTree
         "# Healthy rooms under floods\n\n\
          Written by `bench-floods` (see its `--help`), relay built from {}. {} runs of {} s each, calm and\n\
          flooded in turns; {} rooms of two that say {} messages per second together, on a core of\n\
-         their own; {} attackers at a time. Limits are the defaults; those per address are off.\n\n\
+         their own; {} attackers at a time. Limits are the defaults; {}.\n\n\
          | flood | attacks | calm p50 / p99 (µs) | flooded p50 / p99 (µs) | p99, times calm |\n\
          |---|--:|--:|--:|--:|",
         built::commit_of(program),
@@ -177,6 +196,11 @@ fn print(arguments: &Arguments, program: &Path, floods: &[&Flood], found: &BTree
         healthy::ROOMS,
         healthy::MESSAGES_PER_S,
         arguments.attackers,
+        if arguments.one_address {
+            "all come from one address"
+        } else {
+            "those per address are off, as if attackers had as many as they like"
+        },
     );
     for (flood, turns) in floods.iter().zip(found.values()) {
         let both = |delays: &Histogram<u64>| {
