@@ -32,9 +32,14 @@ pub fn write(runs: &[Run], root: &Path, mixed: bool) -> Result<(), Fault> {
         return Err(format!("results of several commits ({commits}); --mixed takes them").into());
     }
     let drawings = root.join("docs/bench");
-    // Drawings of what was not run this time must not stay.
-    let _ = fs::remove_dir_all(&drawings);
     fs::create_dir_all(&drawings)?;
+    // Drawings of what was not run this time must not stay; other pages may.
+    for file in fs::read_dir(&drawings)? {
+        let file = file?.path();
+        if file.extension().is_some_and(|kind| kind == "svg") {
+            fs::remove_file(file)?;
+        }
+    }
     let notes = Notes::read(root);
     let (one, two) = (by_cores(runs, 1), by_cores(runs, 2));
     let mut page = introduction(runs, &commits)?;
