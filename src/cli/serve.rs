@@ -59,18 +59,18 @@ fn no_memory_reading(config: &Config, resident: Option<u64>) -> Option<Note> {
 /// Sockets that a worker takes from the kernel at once. What it takes goes to its own queue of 256
 /// tasks, and the oldest that do not fit wait behind all others; what it leaves keeps its turn in
 /// the kernel.
-const EVENTS_PER_POLL: usize = 64;
+const SOCKETS_PER_POLL: u8 = 64;
 
 /// Tasks that a worker runs before it looks for more sockets: a socket's message is read, waits a
 /// turn for others and is written, so three for each lets the queue end before it grows.
-const TASKS_PER_POLL: u32 = 3 * EVENTS_PER_POLL as u32;
+const TASKS_PER_POLL: u8 = 3 * SOCKETS_PER_POLL;
 
 fn runtime(worker_threads: u32) -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if let Some(threads) = usize::try_from(worker_threads).ok().filter(|threads| *threads > 0) {
         builder.worker_threads(threads);
     }
-    builder.max_io_events_per_tick(EVENTS_PER_POLL).event_interval(TASKS_PER_POLL);
+    builder.max_io_events_per_tick(SOCKETS_PER_POLL.into()).event_interval(TASKS_PER_POLL.into());
     builder.thread_name("lethewire").enable_all().build()
 }
 
