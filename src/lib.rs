@@ -28,6 +28,7 @@
 //! | [`metrics`] | every number the relay exports |
 //! | [`config`] | every knob, with its unit and default |
 //! | [`telemetry`] | log lines |
+//! | [`bus`] | what several nodes share over Redis: order, rosters, records, used tokens |
 //! | [`admission`] | who may come in: rooms' records, used tokens, addresses |
 //! | [`hub`] | the rooms on this node: seats, order, fan-out, owner operations |
 //! | [`conn`] | one connection: reading, metering, draining |
@@ -39,6 +40,7 @@
 pub mod core;
 
 pub mod admission;
+pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;

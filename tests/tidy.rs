@@ -19,6 +19,7 @@ const GROUPS: &[&[&str]] = &[
     &["core"],
     &["clock"],
     &["outbox", "metrics", "config"],
+    &["bus"],
     &["telemetry", "admission"],
     &["hub"],
     &["conn"],
@@ -60,6 +61,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("figment", &["config"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["metrics"]),
+    ("redis", &["bus"]),
+    ("aes_gcm", &["bus"]),
     ("tracing_subscriber", &["config", "telemetry"]),
 ];
 

@@ -122,6 +122,10 @@ fixed_id!(
     Epoch, 8
 );
 fixed_id!(
+    /// One process among those that share rooms: 128 random bits, fresh at every start.
+    NodeId, 16
+);
+fixed_id!(
     /// A join token's name, by which it is recognised when it is used a second time.
     Jti, 16
 );
