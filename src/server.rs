@@ -59,7 +59,7 @@ impl Server {
     ///
     /// When an address cannot be listened on, or a configured header is none.
     pub fn bind(loaded: Loaded) -> io::Result<Self> {
-        let Loaded { config, keys, notes: _ } = loaded;
+        let Loaded { config, keys, .. } = loaded;
         let listener = listen(config.server.listen(), config.server.listen_backlog)?;
         outlast(&listener, config.limit.user_timeout())?;
         let operations = match config.server.ops_listen {
@@ -460,7 +460,7 @@ mod tests {
         let secret = SecretBytes::new(vec![7; 32]);
         let key = SigningKey { kid, issuer: "lethewire".to_owned(), secret };
         let keys = Keys::new(vec![key]).unwrap();
-        Server::bind(Loaded { config, keys, notes: Vec::new() }).unwrap()
+        Server::bind(Loaded { config, keys, bus: None, notes: Vec::new() }).unwrap()
     }
 
     /// A client's socket and the relay's end of it.

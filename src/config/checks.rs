@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     tokens(config, problems);
     rooms(config, problems);
     limits(config, problems);
+    bus(config, problems);
     hsts(config, problems);
     if config.is_production() {
         production(config, problems);
@@ -222,6 +223,27 @@ fn limits(config: &Config, problems: &mut Problems) {
         if too_small {
             problems.add(name, problem);
         }
+    }
+}
+
+fn bus(config: &Config, problems: &mut Problems) {
+    let Config { bus, limit, .. } = config;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if bus.sentinel_master.len() > 128 || !bus.sentinel_master.bytes().all(plain) {
+        let expected = "expected at most 128 characters of A-Z a-z 0-9 . _ -";
+        problems.add("REDIS_SENTINEL_MASTER", expected);
+    }
+    if bus.outgoing_bytes < limit.payload_bytes.saturating_add(FRAME_OVERHEAD) {
+        problems.add(
+            "BUS_OUTGOING_BYTES",
+            "it is below the longest message with its head; it takes MAX_PAYLOAD_BYTES and 64 more",
+        );
+    }
+    if bus.inbox_bytes < bus.outgoing_bytes.saturating_mul(2) {
+        problems.add(
+            "BUS_INBOX_BYTES",
+            "it is below twice BUS_OUTGOING_BYTES, which one node may publish at once, padded",
+        );
     }
 }
 

@@ -106,7 +106,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("LOG_HEALTH_CHECK_FAILURES", "use the metrics"),
     ("METRICS_COLLECTION_INTERVAL_MS", "metrics are collected when they are asked for"),
     ("METRICS_EXPORT_PROMETHEUS", "use FEATURE_METRICS_ENDPOINT"),
-    ("REDIS_URL", "this version is one node and keeps everything in its memory"),
     ("SERVICE_VERSION", "the version is built in"),
     ("WS_PING_TIMEOUT_MS", "use WS_PING_MISSES, in pings"),
 ];

@@ -72,6 +72,10 @@ pub enum Note {
     AnyForwarder,
     /// The replay protection is off.
     NoReplayProtection,
+    /// There is a secret for several nodes, and no Redis through which they would find each other.
+    ClusterOfOne,
+    /// What goes to Redis can be read on the way.
+    RedisInTheClear,
     /// The process may not open a file for every connection that it is configured for.
     FewFiles {
         /// The files that it may open.
@@ -133,6 +137,13 @@ impl fmt::Display for Note {
             ),
             Self::NoReplayProtection => f.write_str(
                 "FEATURE_TOKEN_REPLAY_PROTECTION is off: a join token can be used until it expires",
+            ),
+            Self::ClusterOfOne => f.write_str(
+                "CLUSTER_SECRET is set and REDIS_URL is not: this node shares its rooms with no other",
+            ),
+            Self::RedisInTheClear => f.write_str(
+                "Redis is on another machine and not reached over TLS (rediss://): whoever is on the \
+                 way reads its password and sees how busy rooms are",
             ),
             Self::FewFiles { limit, connections } => write!(
                 f,

@@ -95,11 +95,9 @@ fn unknown(key: &str, name: &str, problems: &mut Problems) {
     if is_table(key) {
         return problems.add(subject, format_args!("this is a table, as in [{key}]"));
     }
-    if key.contains("secret") {
-        return problems.add(
-            subject,
-            "secrets are not read from here; use JOIN_TOKEN_SECRET_FILE or JOIN_TOKEN_SECRET",
-        );
+    if let Some((_, use_this)) = SECRETS.iter().find(|(part, _)| key.contains(part)) {
+        let problem = format_args!("secrets are not read from here; use {use_this}");
+        return problems.add(subject, problem);
     }
     match nearest(key) {
         Some(known) => problems.add(subject, format_args!("unknown key; did you mean {known}?")),
@@ -118,6 +116,16 @@ fn nearest(key: &str) -> Option<&'static str> {
     let nearest = VARIABLES.iter().min_by_key(distance)?;
     (distance(&nearest) <= bare.len().div_ceil(3)).then_some(nearest.key)
 }
+
+/// Parts of keys that somebody may take for the place of a secret, and where that belongs.
+const SECRETS: &[(&str, &str)] = &[
+    ("cluster_secret", "CLUSTER_SECRET_FILE or CLUSTER_SECRET"),
+    ("bus.secret", "CLUSTER_SECRET_FILE or CLUSTER_SECRET"),
+    ("secret", "JOIN_TOKEN_SECRET_FILE or JOIN_TOKEN_SECRET"),
+    ("redis_url", "REDIS_URL_FILE or REDIS_URL"),
+    ("bus.url", "REDIS_URL_FILE or REDIS_URL"),
+    ("shards", "REDIS_SHARDS_FILE or REDIS_SHARDS"),
+];
 
 /// Longest file that is read, in bytes.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
@@ -155,6 +163,15 @@ mod tests {
                 "[token]\nsecret = 'hunter2'",
                 "token.secret in x.toml: secrets are not read from here; use \
                  JOIN_TOKEN_SECRET_FILE or JOIN_TOKEN_SECRET",
+            ),
+            (
+                "[bus]\nsecret = 'hunter2'",
+                "bus.secret in x.toml: secrets are not read from here; use CLUSTER_SECRET_FILE or \
+                 CLUSTER_SECRET",
+            ),
+            (
+                "[bus]\nurl = 'redis://:hunter2@a'",
+                "bus.url in x.toml: secrets are not read from here; use REDIS_URL_FILE or REDIS_URL",
             ),
         ] {
             assert_eq!(problems_of(text), [problem]);

@@ -8,6 +8,7 @@
 //!
 //! The rest of the relay sees a [`Config`] that fits, and no environment at all.
 
+mod bus;
 mod checks;
 mod environment;
 mod error;
@@ -31,13 +32,14 @@ use self::layer::Layer;
 use self::origin::Origin;
 use self::variables::VARIABLES;
 
+pub use self::bus::{BusAccess, ClusterSecret, RedisUrl, Topology};
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Note};
 pub use self::origin::Origins;
 pub use self::proxies::TrustProxy;
 pub use self::schema::{
-    Admission, Config, Cors, Deployment, Feature, Headers, Heartbeat, Http, Info, Limits, Log,
-    LogFormat, Room, Server, Token,
+    Admission, Bus, BusMode, Config, Cors, Deployment, Feature, Headers, Heartbeat, Http, Info,
+    Limits, Log, LogFormat, Room, Server, Token,
 };
 pub use self::values::Switch;
 use crate::core::token::Keys;
@@ -51,6 +53,8 @@ pub struct Loaded {
     pub config: Config,
     /// The keys of join tokens.
     pub keys: Keys,
+    /// The way to Redis, if rooms are shared with other nodes.
+    pub bus: Option<BusAccess>,
     /// What to tell the operator at the start.
     pub notes: Vec<Note>,
 }
@@ -64,12 +68,12 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Co
     let mut config = assemble(file, environment, &mut problems);
     let mut notes = environment::suspicious(environment);
     notes.extend(checks::notes(&config));
-    let keys = secrets::keys(&mut config, environment, &mut problems, &mut notes);
+    let secrets = secrets::all(&mut config, environment, &mut problems, &mut notes);
     if config.server.instance_id.is_empty() {
         config.server.instance_id = random_name(&mut problems);
     }
-    match keys {
-        Some(keys) if problems.is_empty() => Ok(Loaded { config, keys, notes }),
+    match secrets {
+        Some((keys, bus)) if problems.is_empty() => Ok(Loaded { config, keys, bus, notes }),
         _ => Err(problems.into_error()),
     }
 }

@@ -31,6 +31,7 @@ pub struct Config {
     pub limit: Limits,
     pub http: Http,
     pub heartbeat: Heartbeat,
+    pub bus: Bus,
     pub info: Info,
     /// Which values are not the built-in ones; for [`Config::redacted`] only.
     #[serde(skip)]
@@ -366,6 +367,55 @@ impl Heartbeat {
     pub fn close_timeout(&self) -> Duration {
         milliseconds(self.close_timeout_ms)
     }
+}
+
+/// How rooms are shared with other nodes, the way to Redis excepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Bus {
+    pub mode: BusMode,
+    pub sentinel_master: String,
+    pub connect_timeout_ms: u32,
+    pub timeout_ms: u32,
+    pub retries: u32,
+    pub ready_check: bool,
+    pub inbox_bytes: u32,
+    pub outgoing_bytes: u32,
+    pub warm_up_s: u32,
+}
+
+impl Bus {
+    /// How long connecting to one Redis server may take.
+    pub fn connect_timeout(&self) -> Duration {
+        milliseconds(self.connect_timeout_ms)
+    }
+
+    /// How long an answer of Redis may take.
+    pub fn timeout(&self) -> Duration {
+        milliseconds(self.timeout_ms)
+    }
+
+    /// How long a node that has just started takes fewer handshakes; `None` is no time at all.
+    pub fn warm_up(&self) -> Option<Duration> {
+        (self.warm_up_s > 0).then(|| seconds(self.warm_up_s))
+    }
+}
+
+/// What kind of Redis there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BusMode {
+    /// What the addresses suggest.
+    Auto,
+    /// One server.
+    Single,
+    /// A Redis Cluster.
+    Cluster,
+    /// One master that sentinels know.
+    Sentinel,
+    /// Servers that know nothing of each other.
+    Shards,
 }
 
 /// What `/v1/info` says about this deployment.

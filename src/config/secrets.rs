@@ -9,6 +9,7 @@ use std::io::Read as _;
 
 use zeroize::Zeroizing;
 
+use super::bus::{self, BusAccess};
 use super::environment::Environment;
 use super::error::{Note, Problems};
 use super::origin::SecretState;
@@ -18,11 +19,12 @@ use crate::core::secret::SecretBytes;
 use crate::core::token::{Keys, SECRET_LEN_MIN, SigningKey};
 
 /// A secret's two variables.
-struct Names {
+#[derive(Clone, Copy)]
+pub(super) struct Names {
     /// Holds the secret itself.
-    plain: &'static str,
+    pub(super) plain: &'static str,
     /// Holds the path of a file with the secret.
-    file: &'static str,
+    pub(super) file: &'static str,
 }
 
 const CURRENT: Names = Names { plain: "JOIN_TOKEN_SECRET", file: "JOIN_TOKEN_SECRET_FILE" };
@@ -31,29 +33,32 @@ const PREVIOUS: Names =
 
 /// Every variable that brings in a secret.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    [CURRENT, PREVIOUS].into_iter().flat_map(|names| [names.plain, names.file])
+    [CURRENT, PREVIOUS].into_iter().chain(bus::NAMES).flat_map(|names| [names.plain, names.file])
 }
 
 /// A secret, and the variable that gave it.
-struct Given {
-    secret: SecretBytes,
-    by: &'static str,
+pub(super) struct Given {
+    pub(super) secret: SecretBytes,
+    pub(super) by: &'static str,
 }
 
-/// Reads the secrets of join tokens and makes the keys from them, the current one first.
+/// Reads the secrets of join tokens and makes the keys from them, the current one first; and what it
+/// takes to share rooms with other nodes, if that is configured.
 ///
-/// Returns `None` when there is a problem, which is then among `problems`.
-pub(super) fn keys(
+/// Returns `None` when there is a problem with the keys, which is then among `problems`.
+pub(super) fn all(
     config: &mut Config,
     environment: &Environment,
     problems: &mut Problems,
     notes: &mut Vec<Note>,
-) -> Option<Keys> {
+) -> Option<(Keys, Option<BusAccess>)> {
     let production = config.is_production();
     let current = read(&CURRENT, environment, problems);
     let previous = read(&PREVIOUS, environment, problems);
-    for given in [&current, &previous].into_iter().flatten().flatten() {
-        check_strength(given, production, problems, notes);
+    for (given, names) in [(&current, CURRENT), (&previous, PREVIOUS)] {
+        if let Ok(Some(given)) = given {
+            check_strength(given, &names, production, problems, notes);
+        }
     }
     let (current, previous) = (current.ok()?, previous.ok()?);
     config.origins.secrets = vec![
@@ -61,13 +66,25 @@ pub(super) fn keys(
         (PREVIOUS.plain, state(previous.as_ref(), false)),
     ];
     check_rotation(config, current.as_ref(), previous.as_ref(), problems);
+    let join = current.as_ref().map(|given| &given.secret);
+    let access = bus::access(config, environment, join, problems, notes);
+    Some((keys(config, current, previous, problems, notes)?, access))
+}
+
+/// Makes the keys of join tokens from their secrets.
+fn keys(
+    config: &Config,
+    current: Option<Given>,
+    previous: Option<Given>,
+    problems: &mut Problems,
+    notes: &mut Vec<Note>,
+) -> Option<Keys> {
     let current = match current {
         Some(given) => given.secret,
-        None if production => {
-            problems.add(
-                CURRENT.plain,
-                format_args!("production needs a secret of its own; {HOW_TO_MAKE_ONE}"),
-            );
+        None if config.is_production() => {
+            let how = how_to_make_one(&CURRENT);
+            problems
+                .add(CURRENT.plain, format_args!("production needs a secret of its own; {how}"));
             return None;
         }
         None => {
@@ -93,7 +110,7 @@ pub(super) fn keys(
 }
 
 /// Reads one secret. `Ok(None)` is none; `Err` is a problem that was reported.
-fn read(
+pub(super) fn read(
     names: &Names,
     environment: &Environment,
     problems: &mut Problems,
@@ -138,19 +155,25 @@ fn read_file(path: &[u8]) -> Result<SecretBytes, String> {
     Ok(SecretBytes::new(std::mem::take(&mut *bytes)))
 }
 
-fn check_strength(given: &Given, production: bool, problems: &mut Problems, notes: &mut Vec<Note>) {
+/// Refuses a secret that is too short or, in production, a placeholder.
+pub(super) fn check_strength(
+    given: &Given,
+    names: &Names,
+    production: bool,
+    problems: &mut Problems,
+    notes: &mut Vec<Note>,
+) {
     let len = given.secret.len();
+    let how = || how_to_make_one(names);
     if len < SECRET_LEN_MIN {
         problems.add(
             given.by,
-            format_args!("{len} bytes are too few, it takes {SECRET_LEN_MIN}; {HOW_TO_MAKE_ONE}"),
+            format_args!("{len} bytes are too few, it takes {SECRET_LEN_MIN}; {}", how()),
         );
     } else if !is_placeholder(given.secret.expose()) {
     } else if production {
-        problems.add(
-            given.by,
-            format_args!("this is a placeholder that anyone can guess; {HOW_TO_MAKE_ONE}"),
-        );
+        problems
+            .add(given.by, format_args!("this is a placeholder that anyone can guess; {}", how()));
     } else {
         notes.push(Note::WeakSecret(given.by));
     }
@@ -180,7 +203,8 @@ fn check_rotation(
     }
 }
 
-fn state(given: Option<&Given>, random: bool) -> SecretState {
+/// What may be said about a secret; `random` is whether one is made where none is set.
+pub(super) fn state(given: Option<&Given>, random: bool) -> SecretState {
     match given {
         Some(given) => SecretState::Set(given.secret.len(), given.by),
         None if random => SecretState::Random,
@@ -244,8 +268,10 @@ const PLACEHOLDERS: &[&str] = &[
 /// Fewer different bytes than this are a pattern.
 const DISTINCT_MIN: usize = 6;
 
-const HOW_TO_MAKE_ONE: &str =
-    "make one with `openssl rand -base64 32` and set JOIN_TOKEN_SECRET_FILE or JOIN_TOKEN_SECRET";
+/// What to do about a secret that is missing or weak.
+pub(super) fn how_to_make_one(Names { plain, file }: &Names) -> String {
+    format!("make one with `openssl rand -base64 32` and set {file} or {plain}")
+}
 
 /// Longest file with a secret, in bytes.
 const FILE_LEN_MAX: usize = 4096;

@@ -1,6 +1,7 @@
 //! Tests of the configuration as a whole: layers, completeness, refusals.
 
 mod documents;
+mod nodes;
 mod refusals;
 
 use proptest::prelude::*;
@@ -16,6 +17,7 @@ use crate::core::token::{Cap, Claims};
 /// Looks random enough for production.
 const SECRET: &str = "pV3tWq9LzX0bKf7RmY2nGc8JhD5sAeUu1iTo4wQx6vE=";
 const OTHER_SECRET: &str = "qN7uZr2MyC5dLh9TpX4oHf1KjE8tBgVw3kSi6xRz0aF=";
+const CLUSTER_SECRET: &str = "vB4kTz7QnW1cRm9LxJ6pYd3GfH8sEaUo5iKe2wNq0tM=";
 
 #[test]
 fn the_built_in_configuration_is_complete_and_fits() {
@@ -71,7 +73,8 @@ fn a_file_too_large_to_be_a_configuration_is_refused() {
 
 #[test]
 fn every_variable_sets_its_own_key_and_no_other() {
-    // With these, HSTS_PRELOAD, TOKEN_PREVIOUS_KID and TRUST_PROXY_FROM may be set as well.
+    // With these, HSTS_PRELOAD, TOKEN_PREVIOUS_KID, TRUST_PROXY_FROM, REDIS_MODE and
+    // REDIS_SENTINEL_MASTER may be set as well.
     let base = [
         ("JOIN_TOKEN_SECRET", SECRET),
         ("JOIN_TOKEN_SECRET_PREVIOUS", OTHER_SECRET),
@@ -79,6 +82,8 @@ fn every_variable_sets_its_own_key_and_no_other() {
         ("HSTS_MAX_AGE", "31536000"),
         ("HSTS_INCLUDE_SUBDOMAINS", "on"),
         ("TRUST_PROXY", "1"),
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("CLUSTER_SECRET", CLUSTER_SECRET),
     ];
     let load = |pairs: &[(&'static str, &str)]| {
         let environment = Environment::of(base.into_iter().chain(pairs.iter().copied()));

@@ -74,7 +74,8 @@ impl TestRelay {
         adjust(&mut config);
 
         let signer = Signer { secret: random(), policy: config.token.policy() };
-        let loaded = Loaded { keys: signer.keys(&config.token.kid), config, notes: Vec::new() };
+        let keys = signer.keys(&config.token.kid);
+        let loaded = Loaded { config, keys, bus: None, notes: Vec::new() };
         let server = Server::bind(loaded).expect("free ports");
         let addr = server.local_addr().expect("bound");
         let ops = server.ops_addr().unwrap_or(addr);
