@@ -25,8 +25,9 @@ pub struct BusAccess {
     /// Where Redis is: one address, the seeds of a cluster, the sentinels, or the shards. At least
     /// one, at most 64, all different.
     pub urls: Vec<RedisUrl>,
-    /// What all nodes share and Redis does not know.
-    pub secret: ClusterSecret,
+    /// What all nodes share and Redis does not know, at least 32 bytes: names are blinded and values
+    /// sealed with keys that are made from it.
+    pub secret: SecretBytes,
 }
 
 /// How the Redis servers belong together.
@@ -40,22 +41,6 @@ pub enum Topology {
     Sentinel,
     /// Servers that know nothing of each other, each with a part of the rooms.
     Shards,
-}
-
-/// What all nodes share and Redis does not know: names are blinded and values sealed with keys that
-/// are made from it.
-pub struct ClusterSecret(SecretBytes);
-
-impl ClusterSecret {
-    /// Takes over a secret of at least 32 bytes.
-    pub const fn new(secret: SecretBytes) -> Self {
-        Self(secret)
-    }
-
-    /// The bytes, for a key derivation and nothing else.
-    pub fn expose(&self) -> &[u8] {
-        self.0.expose()
-    }
 }
 
 /// The address of a Redis server, with the password if there is one. Wiped when dropped.
@@ -140,7 +125,7 @@ pub(super) fn access(
     if config.is_production() && urls.iter().any(RedisUrl::is_in_the_clear) {
         notes.push(Note::RedisInTheClear);
     }
-    Some(BusAccess { topology, urls, secret: ClusterSecret(secret?.secret) })
+    Some(BusAccess { topology, urls, secret: secret?.secret })
 }
 
 /// Looks for settings that have no effect without Redis.

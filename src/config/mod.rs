@@ -32,7 +32,7 @@ use self::layer::Layer;
 use self::origin::Origin;
 use self::variables::VARIABLES;
 
-pub use self::bus::{BusAccess, ClusterSecret, RedisUrl, Topology};
+pub use self::bus::{BusAccess, RedisUrl, Topology};
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Note};
 pub use self::origin::Origins;
