@@ -18,6 +18,11 @@ fn control() {
 }
 
 #[test]
+fn entry() {
+    replay("entry", fuzzing::entry);
+}
+
+#[test]
 fn frame() {
     replay("frame", fuzzing::frame);
 }

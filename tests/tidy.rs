@@ -30,8 +30,20 @@ const GROUPS: &[&[&str]] = &[
 ];
 
 /// The same inside `core`: each uses only those before it.
-const CORE: &[&str] =
-    &["id", "secret", "limit", "close", "token", "admission", "frame", "wire", "room", "cost"];
+const CORE: &[&str] = &[
+    "id",
+    "secret",
+    "limit",
+    "close",
+    "token",
+    "admission",
+    "frame",
+    "wire",
+    "entry",
+    "order",
+    "room",
+    "cost",
+];
 
 /// What the core must not mention: the runtime, the network, the clock, randomness, locks, logs.
 const NOT_IN_CORE: &[&str] = &[

@@ -96,6 +96,14 @@ impl Bucket {
         }
     }
 
+    /// Takes `amount` for what has happened already, even if it is not there: whoever asks next then
+    /// waits for it, but never longer than for two full buckets.
+    pub fn charge(&mut self, limit: &Limit, amount: u64, now: Instant) {
+        let full_at = self.full_at.max(now).0.saturating_add(limit.refill_ns(amount));
+        let latest = now.0.saturating_add(limit.period_ns.saturating_mul(2));
+        self.full_at = Instant(full_at.min(latest));
+    }
+
     /// How much is missing now, rounded up.
     pub fn used(&self, limit: &Limit, now: Instant) -> u64 {
         let missing = u128::from(self.full_at.0.saturating_sub(now.0)) * u128::from(limit.amount);
@@ -146,6 +154,17 @@ mod tests {
         assert_eq!(bucket.used(&limit, Instant::START.after(SECOND / 2)), 10);
         assert_eq!(bucket.used(&limit, Instant::START.after(7 * SECOND)), 3);
         assert_eq!(bucket.full_at(), Instant::START.after(10 * SECOND));
+    }
+
+    #[test]
+    fn what_has_happened_is_charged_beyond_what_is_there() {
+        let limit = Limit::new(10, 10 * SECOND);
+        let mut bucket = Bucket::default();
+        let now = Instant::START.after(100 * SECOND);
+        bucket.charge(&limit, 13, now);
+        assert_eq!(bucket.take(&limit, 1, now), Err(4 * SECOND));
+        bucket.charge(&limit, 1000, now);
+        assert_eq!(bucket.take(&limit, 10, now), Err(20 * SECOND), "no longer than for two");
     }
 
     #[test]

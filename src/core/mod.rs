@@ -6,13 +6,16 @@
 //! without a runtime, and `tests/tidy.rs` enforces it.
 //!
 //! Leaves first: [`id`] (names), [`limit`] (token bucket), [`close`] (why a connection ends),
-//! [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames).
+//! [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames), [`entry`] (what nodes tell each
+//! other), [`order`] (what comes next in an order that nodes share).
 
 pub mod admission;
 pub mod close;
+pub mod entry;
 pub mod frame;
 pub mod id;
 pub mod limit;
+pub mod order;
 pub mod secret;
 pub mod token;
 pub mod wire;

@@ -48,6 +48,16 @@ impl Flags {
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// The flags as one byte.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags that a byte stands for, if it has no other bits.
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & !Self::ALL == 0 { Some(Self(bits)) } else { None }
+    }
 }
 
 /// Whom a data frame is for.
@@ -237,6 +247,8 @@ pub enum Refused {
     NoSuchMember,
     /// The operation is not for this member.
     NotPermitted,
+    /// The order is interrupted, or too much waits for it: the frame was not taken.
+    Unavailable,
     /// The payload's size is no announced bucket, and the room warns: the frame was delivered.
     PaddingViolation,
 }
@@ -341,6 +353,18 @@ enum RelayControl<'a> {
     Pong {
         n: u64,
     },
+    Paused,
+    Resumed,
+    Gap {
+        from: u64,
+        to: u64,
+        members: Vec<Name>,
+    },
+    Reset {
+        epoch: Name,
+        seq: u64,
+        members: Vec<Name>,
+    },
 }
 
 impl RelayControl<'_> {
@@ -357,7 +381,7 @@ impl Welcome<'_> {
             member: Name(*self.member.as_bytes()),
             epoch: Name(*self.epoch.as_bytes()),
             seq: self.seq,
-            members: self.members.map(|member| Name(*member.as_bytes())).collect(),
+            members: names(self.members),
             cap: self.cap,
             locked: self.locked,
             ttl_s: self.ttl_s,
@@ -407,6 +431,32 @@ pub fn drain(reconnect_after_ms: u64) -> Vec<u8> {
 /// `{"type":"pong",…}`
 pub fn pong(n: u64) -> Vec<u8> {
     RelayControl::Pong { n }.encode()
+}
+
+/// `{"type":"paused"}`
+pub fn paused() -> Vec<u8> {
+    RelayControl::Paused.encode()
+}
+
+/// `{"type":"resumed"}`
+pub fn resumed() -> Vec<u8> {
+    RelayControl::Resumed.encode()
+}
+
+/// `{"type":"gap",…}`, with everybody who is there behind it. `to` is the number before `from` when
+/// only something without a number is missing.
+pub fn gap(from: u64, to: u64, members: &mut dyn Iterator<Item = MemberId>) -> Vec<u8> {
+    RelayControl::Gap { from, to, members: names(members) }.encode()
+}
+
+/// `{"type":"reset",…}`, with everybody who is there at this number.
+pub fn reset(epoch: Epoch, seq: u64, members: &mut dyn Iterator<Item = MemberId>) -> Vec<u8> {
+    let epoch = Name(*epoch.as_bytes());
+    RelayControl::Reset { epoch, seq, members: names(members) }.encode()
+}
+
+fn names(members: &mut dyn Iterator<Item = MemberId>) -> Vec<Name> {
+    members.map(|member| Name(*member.as_bytes())).collect()
 }
 
 #[cfg(test)]
@@ -510,6 +560,20 @@ mod tests {
         assert_eq!(text(closed()), r#"{"type":"closed"}"#);
         assert_eq!(text(drain(3400)), r#"{"type":"drain","reconnect_after_ms":3400}"#);
         assert_eq!(text(pong(1)), r#"{"type":"pong","n":1}"#);
+        assert_eq!(text(paused()), r#"{"type":"paused"}"#);
+        assert_eq!(text(resumed()), r#"{"type":"resumed"}"#);
+        assert_eq!(
+            text(gap(45, 47, &mut std::iter::once(MEMBER))),
+            r#"{"type":"gap","from":45,"to":47,"members":["AQIDBAUGBwg"]}"#
+        );
+        assert_eq!(
+            text(reset(Epoch::from_bytes([0; 8]), 3, &mut std::iter::empty())),
+            r#"{"type":"reset","epoch":"AAAAAAAAAAA","seq":3,"members":[]}"#
+        );
+        assert_eq!(
+            text(error(Refused::Unavailable, Some(7), Some(1000))),
+            r#"{"type":"error","code":"unavailable","ref":7,"retry_after_ms":1000}"#
+        );
         let welcome = Welcome {
             member: MEMBER,
             epoch: Epoch::from_bytes([0; 8]),

@@ -8,6 +8,7 @@
 //! among variants, the others are the input.
 
 mod config;
+mod entry;
 mod frame;
 mod proxy;
 mod rooms;
@@ -15,6 +16,7 @@ mod token;
 mod wire;
 
 pub use config::config;
+pub use entry::entry;
 pub use frame::frame;
 pub use proxy::proxy;
 pub use rooms::rooms;
