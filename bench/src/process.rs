@@ -102,6 +102,15 @@ impl Server {
         Ok(ticks as f64 / TICKS_PER_S)
     }
 
+    /// How many descriptors it has open, without its children: its sockets, and a few more.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn descriptors(&self) -> Result<usize, Fault> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Resident memory of it and its children, in bytes.
     ///
     /// # Errors
