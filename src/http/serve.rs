@@ -90,7 +90,7 @@ pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
 }
 
 /// Runs the HTTP half of a connection, for one request only if `once`. Returns the socket and what
-/// was read beyond the last request, unless the connection broke or its time ran out.
+/// was read beyond the last request, unless nothing was answered or its time ran out.
 async fn serve<S: Read + Write + Unpin, F>(
     app: &Arc<App>,
     socket: S,
@@ -127,6 +127,8 @@ where
         connection.poll_without_shutdown(cx)
     });
     match tokio::time::timeout(HTTP_LIFETIME, running).await {
+        // Without a request there is no last answer that has to arrive.
+        Ok(Ok(())) if !asked.load(Ordering::Relaxed) => None,
         Ok(Ok(())) => {
             let Parts { io, read_buf, .. } = connection.into_parts();
             Some((io, read_buf))
