@@ -4,6 +4,7 @@
 //! * [`relays`]: the two relays, and what is set for them;
 //! * [`healthy`]: the rooms;
 //! * [`hostile`]: the floods;
+//! * [`others`]: who else is busy on the machine;
 //! * [`turns`]: who is attacked when, and what is noted;
 //! * [`table`]: what is made of it.
 //!
@@ -11,6 +12,7 @@
 
 mod healthy;
 mod hostile;
+mod others;
 mod relays;
 mod table;
 mod turns;
@@ -55,6 +57,9 @@ struct Arguments {
     /// Milliseconds that the rooms talk before each turn.
     #[arg(long, default_value_t = 300)]
     settle_ms: u64,
+    /// Seconds to wait, in all, for moments in which others on the machine do little.
+    #[arg(long, default_value_t = 300)]
+    patience_s: u64,
     /// Cores of the relays, as `taskset` takes them.
     #[arg(long, default_value = "0,1")]
     cores: String,
@@ -104,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<bool, Fault> {
         arguments.attackers,
         Duration::from_millis(arguments.settle_ms),
         Duration::from_millis(arguments.turn_ms),
+        Duration::from_secs(arguments.patience_s),
     )?;
     for _ in 0..arguments.rounds {
         for found in &mut found {

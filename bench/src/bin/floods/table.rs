@@ -11,22 +11,25 @@ pub(crate) fn print(arguments: &Arguments, commit: &str, found: &[Found]) {
     } else {
         ("Attackers with as many addresses as they like", "those per address are off")
     };
+    let others = Spread::of(found.iter().flat_map(Found::others).collect());
     println!(
         "## {title}\n\n\
          Written by `bench-floods` (see its `--help`), relay built from {commit}. {} rounds with turns of {} ms;\n\
          {ROOMS} rooms of two that say {MESSAGES_PER_S} messages per second together, on a core of their own; {}\n\
-         attackers at a time. Limits are the defaults; {limits}.\n\n\
-         | flood | attacks per s | calm p50 / p99 (µs) | next door p50 / p99 (µs) | flooded p50 / p99 (µs) \
+         attackers at a time. Limits are the defaults; {limits}. Others took {:.0} % of the\n\
+         machine's processors meanwhile, {:.0} % at most.\n\n\
+         | flood | attacks per s | CPU (µs) for each | calm p50 / p99 (µs) | next door p50 / p99 (µs) | flooded p50 / p99 (µs) \
          | next door, times calm | flooded, times calm | flooded, times next door |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|",
-        arguments.rounds, arguments.turn_ms, arguments.attackers,
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        arguments.rounds, arguments.turn_ms, arguments.attackers, others.median, others.most
     );
     for found in found {
         println!(
-            "| {}: {} | {:.0} | {} | {} | {} | {} | {} | {} |",
+            "| {}: {} | {:.0} | {:.0} | {} | {} | {} | {} | {} | {} |",
             found.flood.name,
             found.flood.what,
             found.spread(|round| round.flooded.attacks as f64).median,
+            found.spread(|round| round.next_door.attack_us).median,
             delays(found, |round| &round.calm),
             delays(found, |round| &round.next_door),
             delays(found, |round| &round.flooded),

@@ -9,6 +9,7 @@ use lethewire_bench::process::{self, Server};
 
 use crate::healthy::{Delays, Rooms};
 use crate::hostile::{Flood, Hostile};
+use crate::others::Others;
 use crate::relays::Relays;
 
 /// What the rooms felt in one turn.
@@ -18,6 +19,8 @@ pub(crate) struct Turn {
     pub(crate) p99: u64,
     /// Attacks per second.
     pub(crate) attacks: u64,
+    /// CPU time that the attacked relay used for each, in microseconds.
+    pub(crate) attack_us: f64,
 }
 
 /// The turns of a round.
@@ -25,6 +28,8 @@ pub(crate) struct Round {
     pub(crate) calm: Turn,
     pub(crate) next_door: Turn,
     pub(crate) flooded: Turn,
+    /// Of the machine's CPU time, what others took meanwhile, in percent.
+    others: f64,
 }
 
 /// The rounds of a flood.
@@ -55,11 +60,25 @@ impl Found {
 
     /// A number of each round.
     pub(crate) fn spread(&self, number: impl Fn(&Round) -> f64) -> Spread {
-        let mut numbers: Vec<_> = self.rounds.iter().map(number).collect();
+        Spread::of(self.rounds.iter().map(number).collect())
+    }
+
+    /// What others took of the machine in each round, in percent.
+    pub(crate) fn others(&self) -> impl Iterator<Item = f64> {
+        self.rounds.iter().map(|round| round.others)
+    }
+}
+
+impl Spread {
+    pub(crate) fn of(mut numbers: Vec<f64>) -> Self {
         numbers.sort_by(f64::total_cmp);
         let at = |place: usize| numbers.get(place).copied().unwrap_or(f64::NAN);
         let last = numbers.len().saturating_sub(1);
-        Spread { least: at(0), median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, most: at(last) }
+        Self {
+            least: at(0),
+            median: f64::midpoint(at(last / 2), at(last.div_ceil(2))),
+            most: at(last),
+        }
     }
 }
 
@@ -73,8 +92,12 @@ pub(crate) struct Stage<'a> {
     attackers: usize,
     settle: Duration,
     turn: Duration,
+    /// How long it may still wait, in all, for others on the machine.
+    patience: Duration,
 }
 
+/// What others may take of the machine's CPU time when a round begins, in percent.
+const QUIET: f64 = 10.0;
 /// How long relays may take to close what attackers leave.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Descriptors that come and go by themselves.
@@ -82,27 +105,39 @@ const STRAYS: usize = 4;
 
 impl<'a> Stage<'a> {
     /// Opens the rooms. Attackers are on these cores; `turn` counts, and `settle` before it does not.
+    /// Waits for so long, in all rounds together, for a moment in which others do little.
     pub(crate) fn new(
         relays: &'a Relays,
         cores: &'a str,
         attackers: usize,
         settle: Duration,
         turn: Duration,
+        patience: Duration,
     ) -> Result<Self, Fault> {
         let rooms = Rooms::open(relays.own.addr())?;
         let calm = [relays.own.descriptors()?, relays.next_door.descriptors()?];
-        Ok(Self { relays, rooms, calm, cores, attackers, settle, turn })
+        Ok(Self { relays, rooms, calm, cores, attackers, settle, turn, patience })
     }
 
     /// One more round of a flood.
     pub(crate) fn round(&mut self, found: &mut Found) -> Result<(), Fault> {
         let Relays { own, next_door } = self.relays;
         self.rest()?;
-        let calm = Turn::of(&self.rooms.talk(self.settle, self.turn)?, 0);
+        while !self.patience.is_zero() {
+            let (begun, others) = (Instant::now(), Others::now(self.relays)?);
+            self.rooms.talk(self.settle, Duration::ZERO)?;
+            if others.percent(self.relays)? < QUIET {
+                break;
+            }
+            self.patience = self.patience.saturating_sub(begun.elapsed());
+        }
+        let others = Others::now(self.relays)?;
+        let calm = Turn::of(&self.rooms.talk(self.settle, self.turn)?, 0, 0.0);
         let next_door = self.flooded(found.flood, next_door)?;
         self.rest()?;
         let flooded = self.flooded(found.flood, own)?;
-        found.rounds.push(Round { calm, next_door, flooded });
+        let others = others.percent(self.relays)?;
+        found.rounds.push(Round { calm, next_door, flooded, others });
         Ok(())
     }
 
@@ -127,6 +162,7 @@ impl<'a> Stage<'a> {
     fn flooded(&mut self, flood: &Flood, relay: &Server) -> Result<Turn, Fault> {
         let (over, attacks) = (AtomicBool::new(false), AtomicU64::new(0));
         let hostile = Hostile { addr: relay.addr(), over: &over, attacks: &attacks };
+        let cpu_s = relay.cpu_s()?;
         let delays = std::thread::scope(|scope| {
             for _ in 0..self.attackers {
                 scope.spawn(|| {
@@ -144,14 +180,16 @@ impl<'a> Stage<'a> {
         if attacks == 0 {
             return Err(format!("nobody attacked with {}", flood.name).into());
         }
+        let attack_us = (relay.cpu_s()? - cpu_s) * 1e6 / attacks as f64;
         let time = self.settle + self.turn;
-        Ok(Turn::of(&delays, attacks * 1000 / u64::try_from(time.as_millis())?.max(1)))
+        let per_s = attacks * 1000 / u64::try_from(time.as_millis())?.max(1);
+        Ok(Turn::of(&delays, per_s, attack_us))
     }
 }
 
 impl Turn {
-    fn of(delays: &Delays, attacks: u64) -> Self {
+    fn of(delays: &Delays, attacks: u64, attack_us: f64) -> Self {
         let at = |quantile| delays.value_at_quantile(quantile);
-        Self { p50: at(0.5), p99: at(0.99), attacks }
+        Self { p50: at(0.5), p99: at(0.99), attacks, attack_us }
     }
 }
