@@ -138,6 +138,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to read what was not read, if a server has ended it.
 const END_PATIENCE: Duration = Duration::from_secs(3);
+/// Time without anything of it, after which there is no end to be read.
+const END_QUIET: Duration = Duration::from_millis(500);
 /// How long all may take to come in.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -155,6 +157,8 @@ struct Shared {
     silent: AtomicUsize,
     /// Deaf connections that are over.
     deaf_over: AtomicUsize,
+    /// How often something was read from one that is not.
+    deaf_reads: AtomicU64,
     /// Messages sent from here to there are measured, in nanoseconds since the epoch.
     measured_from: AtomicU64,
     measured_to: AtomicU64,
@@ -236,6 +240,7 @@ pub fn run(
         sent: (0..senders).map(|_| AtomicU32::new(0)).collect(),
         silent: AtomicUsize::new(0),
         deaf_over: AtomicUsize::new(0),
+        deaf_reads: AtomicU64::new(0),
         measured_from: AtomicU64::new(u64::MAX),
         measured_to: AtomicU64::new(u64::MAX),
         deliveries: (0..plan.threads).map(|_| AtomicU64::new(0)).collect(),
@@ -387,7 +392,15 @@ fn await_ends(plan: &Plan, shared: &Shared) {
         .map(|room| numbers.clone().filter(|member| plan.is_deaf(room, *member)).count())
         .sum();
     let begun = Instant::now();
-    while shared.deaf_over.load(Ordering::Relaxed) < deaf && begun.elapsed() < END_PATIENCE {
+    let (mut last, mut moved) = (0, begun);
+    while shared.deaf_over.load(Ordering::Relaxed) < deaf
+        && begun.elapsed() < END_PATIENCE
+        && moved.elapsed() < END_QUIET
+    {
+        let reads = shared.deaf_reads.load(Ordering::Relaxed);
+        if reads != last {
+            (last, moved) = (reads, Instant::now());
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
