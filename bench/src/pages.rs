@@ -43,8 +43,10 @@ pub fn write(runs: &[Run], root: &Path, mixed: bool) -> Result<(), Fault> {
     }
     let notes = Notes::read(root);
     let (one, two) = (by_cores(runs, 1), by_cores(runs, 2));
-    let mut page = introduction(runs, &commits)?;
+    let mut page = String::from(INTRODUCTION);
     page.push_str(&aims::aims(&one, &two));
+    page.push_str(METHOD);
+    page.push_str(&setting(runs, &commits)?);
     let tables = tables::tables(&one, &notes, &drawings)?;
     if !tables.is_empty() {
         let _ = write!(page, "\n## On one core\n{tables}");
@@ -66,6 +68,10 @@ Written by `bench/run.sh`, which installs the peers, runs them and the relay in 
 same cores, and checks every delivery: its sender, its number, its room and its bytes. A run
 in which one was lost, repeated, out of order or changed has failed: it is named below its
 table, and no number of it is in here.
+";
+
+const METHOD: &str = "
+## How it is measured
 
 * `bench/run.sh` repeats all of it in about half an hour (`bench/run.sh resume` goes on where it
   was stopped), `bench/run.sh W2 --peers uws,bun` a part, `bench/run.sh quick` only the checks.
@@ -89,9 +95,10 @@ table, and no number of it is in here.
 
 ";
 
-fn introduction(runs: &[Run], commits: &[&str]) -> Result<String, Fault> {
+/// When, where and with what.
+fn setting(runs: &[Run], commits: &[&str]) -> Result<String, Fault> {
     let session = &runs.last().ok_or("there are no runs")?.session;
-    let mut page = String::from(INTRODUCTION);
+    let mut page = String::new();
     let (mut versions, mut checked, mut failed) = (BTreeMap::new(), 0, 0);
     for run in runs {
         versions.extend(run.session.versions.clone());

@@ -40,8 +40,8 @@ const GROUPS_MAX: u32 = 16;
 ///
 /// A machine that others use too is faster in one half minute and slower in the next, so that only
 /// neighbours can be compared. A round is made of groups of three, the relay in the middle, each with a
-/// number of its own. From round to round another one begins, and every other round goes the other way
-/// round, so that nobody is always the one that runs before the relay, or behind it.
+/// number of its own. From round to round another one begins, and once all have begun it goes the other
+/// way round, so that nobody is always the one that runs before the relay, or behind it.
 struct Round<'a> {
     workload: &'a Workload,
     /// The relay's cores, if it takes part.
@@ -52,7 +52,9 @@ struct Round<'a> {
 
 impl Round<'_> {
     fn steps(mut self) -> Vec<Step> {
-        let begin = self.round as usize % self.rivals.len().max(1);
+        let count = self.rivals.len().max(1);
+        let (begin, is_turned) =
+            (self.round as usize % count, self.round as usize / count % 2 == 1);
         self.rivals.rotate_left(begin);
         let Some(relay) = self.relay else {
             return self.rivals.iter().map(|rival| self.step(*rival, 0)).collect();
@@ -67,7 +69,7 @@ impl Round<'_> {
                 [before, behind] => vec![before, own, behind],
                 _ => [&[own], rivals].concat(),
             };
-            if is_turned(self.round) {
+            if is_turned {
                 of_it.reverse();
             }
             steps.extend(of_it.into_iter().map(|one| self.step(one, group)));
@@ -85,15 +87,10 @@ impl Round<'_> {
     }
 }
 
-/// Whether a round goes the other way round.
-const fn is_turned(round: u32) -> bool {
-    round % 2 == 1
-}
-
 impl Step {
-    /// Whether it belongs to a round that goes the other way round.
+    /// Whether it is of every other round, where a step of two runs makes them the other way round.
     const fn is_turned(&self) -> bool {
-        is_turned(self.number / GROUPS_MAX)
+        self.number / GROUPS_MAX % 2 == 1
     }
 }
 
@@ -263,12 +260,12 @@ mod tests {
                 (1, Bun, "0"),
                 (1, Lethewire, "0"),
                 (1, Lethewire, "0,1"),
-                (16, Bun, "0"),
-                (16, Lethewire, "0"),
                 (16, Uws, "0"),
-                (17, Epoll, "0"),
-                (17, Lethewire, "0"),
+                (16, Lethewire, "0"),
+                (16, Bun, "0"),
                 (17, Lethewire, "0,1"),
+                (17, Lethewire, "0"),
+                (17, Epoll, "0"),
             ]
         );
         let places = |workload: &str, peer: Peer| {
@@ -300,6 +297,7 @@ mod tests {
         };
         assert_eq!(count("W1-middle", Peer::Epoll), 9);
         assert_eq!(count("W1-middle", Peer::Ws), 1);
+        assert_eq!(count("W5", Peer::Ws), 9);
         assert_eq!(count("W2-all", Peer::Epoll), 3);
         assert_eq!(count("G-rooms-9000", Peer::Epoll), 3);
         assert!(steps.iter().all(|step| step.peer != Peer::Bun));

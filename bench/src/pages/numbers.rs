@@ -74,7 +74,8 @@ pub(super) fn ratios(own: &[&Run], other: &[&Run], column: &Column) -> Vec<f64> 
         let own = own.iter().find(|run| run.number == other.number)?;
         let (own, other) = ((column.value)(&own.found), (column.value)(&other.found));
         let (better, worse) = if column.more_is_better { (own, other) } else { (other, own) };
-        (worse > 0.0).then(|| better / worse)
+        // A clock of hundredths of a second may say that a run cost nothing, which is no ratio.
+        (better > 0.0 && worse > 0.0).then(|| better / worse)
     };
     other.iter().filter_map(ratio).collect()
 }
@@ -117,6 +118,8 @@ mod tests {
             run("W1", Peer::Bun, 0, 100.0),
             run("W1", Peer::Bun, 16, 50.0),
             run("W1", Peer::Lethewire, 16, 100.0),
+            run("W1", Peer::Bun, 48, 0.0),
+            run("W1", Peer::Lethewire, 48, 100.0),
             // No neighbours.
             run("W1", Peer::Bun, 32, 1.0),
             run("W1", Peer::Lethewire, 33, 900.0),
