@@ -66,6 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_name_is_handed_out_twice() {
+        let names: std::collections::HashSet<_> = (0..5 * AHEAD_MAX).map(|_| bytes()).collect();
+        assert_eq!(names.len(), 5 * AHEAD_MAX);
+    }
+
+    #[test]
     fn what_it_gives_stays_within_the_bounds_and_is_spread() {
         let mut random = Random::new();
         let mut low = 0;
