@@ -150,8 +150,6 @@ struct Shared {
     silent: AtomicUsize,
     /// Deaf connections that are over.
     deaf_over: AtomicUsize,
-    /// How often something was read from one that is not.
-    deaf_reads: AtomicU64,
     /// Messages sent from here to there are measured, in nanoseconds since the epoch.
     measured_from: AtomicU64,
     measured_to: AtomicU64,
@@ -233,7 +231,6 @@ pub fn run(
         sent: (0..senders).map(|_| AtomicU32::new(0)).collect(),
         silent: AtomicUsize::new(0),
         deaf_over: AtomicUsize::new(0),
-        deaf_reads: AtomicU64::new(0),
         measured_from: AtomicU64::new(u64::MAX),
         measured_to: AtomicU64::new(u64::MAX),
         deliveries: (0..plan.threads).map(|_| AtomicU64::new(0)).collect(),

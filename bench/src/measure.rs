@@ -90,7 +90,7 @@ impl Workload {
         match (size, self.name.as_str()) {
             (Size::Quick, _) => (200, 600),
             // Time for a queue to fill.
-            (Size::Full, "W6-flood") => (400, 4000),
+            (Size::Full, "W6-flood") => (500, 5000),
             (Size::Full, "W5") => (200, 800),
             (Size::Full, _) if self.is_growth() => (250, 750),
             (Size::Full, _) => (400, 1500),

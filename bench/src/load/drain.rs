@@ -10,10 +10,9 @@ use crate::Fault;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long all that was sent may take to come.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
-/// How long it may take to read what was not read, if a server has ended it.
+/// How long it may take to read what was not read, if a server has ended it. There are pauses in it:
+/// the kernel probes ever more seldom whether a window has opened.
 const END_PATIENCE: Duration = Duration::from_secs(3);
-/// Time without anything of it, after which there is no end to be read.
-const END_QUIET: Duration = Duration::from_millis(500);
 
 /// Waits until everything that was sent has come, or nothing has come for a while.
 pub(super) fn drain(plan: &Plan, shared: &Shared, echoes: bool) -> Result<(), Fault> {
@@ -61,15 +60,7 @@ fn await_ends(plan: &Plan, shared: &Shared) {
         .map(|room| numbers.clone().filter(|member| plan.is_deaf(room, *member)).count())
         .sum();
     let begun = Instant::now();
-    let (mut last, mut moved) = (0, begun);
-    while shared.deaf_over.load(Ordering::Relaxed) < deaf
-        && begun.elapsed() < END_PATIENCE
-        && moved.elapsed() < END_QUIET
-    {
-        let reads = shared.deaf_reads.load(Ordering::Relaxed);
-        if reads != last {
-            (last, moved) = (reads, Instant::now());
-        }
+    while shared.deaf_over.load(Ordering::Relaxed) < deaf && begun.elapsed() < END_PATIENCE {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
