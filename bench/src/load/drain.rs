@@ -10,8 +10,8 @@ use crate::Fault;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long all that was sent may take to come.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
-/// How long it may take to read what was not read, if a server has ended it. There are pauses in it:
-/// the kernel probes ever more seldom whether a window has opened.
+/// How long it may take to read what was not read, if a server has ended it. Half a second
+/// without anything is no sign that there is no end: it came later in every run of W6-flood.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Waits until everything that was sent has come, or nothing has come for a while.
