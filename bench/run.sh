@@ -11,9 +11,10 @@
 #   bench/run.sh W2 --peers lethewire,uws,bun      some workloads, printed and not written
 #
 # Cores: SERVER_CORES (0), SERVER_CORES_TWO (0,1), GENERATOR_CORES (2,3; where there are fewer than
-# four, the last one, which is enough to check deliveries and too little to measure). RUNS (3) is how
-# often each is run in all. What it installs lands in the git-ignored .test/, except for Debian
-# packages, which need root. A peer that cannot be installed is left out.
+# four, the last one, which is enough to check deliveries and too little to measure). RUNS (7) is how
+# many rounds all of it has; what nothing was aimed at takes part in a third of them, and peers that are
+# not close in the first. What it installs lands in the git-ignored .test/, except for Debian packages,
+# which need root. A peer that cannot be installed is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,7 @@ cores=$(nproc)
 generator=2,3
 ((cores >= 4)) || generator=$((cores - 1))
 readonly SERVER_CORES=${SERVER_CORES:-0} SERVER_CORES_TWO=${SERVER_CORES_TWO:-0,1}
-readonly GENERATOR_CORES=${GENERATOR_CORES:-$generator} RUNS=${RUNS:-3}
+readonly GENERATOR_CORES=${GENERATOR_CORES:-$generator} RUNS=${RUNS:-7}
 readonly PEERS=lethewire,epoll,uring,uws,bun,ws,nchan,nats,mosquitto,socketio,sockudo
 
 # Each peer has its version, so that two runs of this script measure the same. What Debian packages is

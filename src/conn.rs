@@ -89,8 +89,7 @@ pub async fn run(upgraded: Upgraded, hub: &Arc<Hub>) -> Close {
     let Upgraded { stream, answer, early, admitted } = upgraded;
     let now = clock::now();
     let session_s = admitted.as_ref().ok().and_then(Reservation::session_s);
-    let connected = hub.connect(stream, &answer, session_s, now);
-    drop(answer);
+    let connected = hub.connect(stream, answer, session_s, now);
     let session = connected.session();
     let mut intake = Intake::new(&early);
     drop(early);

@@ -118,7 +118,7 @@ impl<S: Socket> Outbox<S> {
 
     /// Takes a socket to which `first` has to be written before anything else: together with what is
     /// sent next, or by [`Outbox::poll_drain`].
-    pub fn behind(first: &[u8], socket: S, bounds: Arc<Bounds>, now: Instant) -> Self {
+    pub fn behind(first: Vec<u8>, socket: S, bounds: Arc<Bounds>, now: Instant) -> Self {
         let outbox = Self::new(socket, bounds);
         if !first.is_empty() {
             outbox.lock().backlog = Some(Box::new(Backlog::of(first, &outbox.bounds, now)));

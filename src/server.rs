@@ -10,7 +10,7 @@ mod proxy;
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,19 +262,21 @@ struct Introduced {
 }
 
 /// The connection until its upgrade.
-async fn until_upgrade(
+fn until_upgrade(
     shared: Arc<Shared>,
     stream: TcpStream,
     mut caller: Caller,
-) -> Option<Shaken> {
-    let app = &shared.app;
+) -> Pin<Box<dyn Future<Output = Option<Shaken>> + Send>> {
+    let app = Arc::clone(&shared.app);
     if app.config.server.trust_proxy != TrustProxy::ProxyProtocol {
-        return serve_public(Arc::clone(app), stream, caller).await;
+        return Box::pin(serve_public(app, stream, caller));
     }
-    let introduced = shared.introduce(&stream, &mut caller).await?;
-    let mut shaken = serve_public(Arc::clone(app), stream, caller).await?;
-    shaken.address = introduced.address;
-    Some(shaken)
+    Box::pin(async move {
+        let introduced = shared.introduce(&stream, &mut caller).await?;
+        let mut shaken = serve_public(app, stream, caller).await?;
+        shaken.address = introduced.address;
+        Some(shaken)
+    })
 }
 
 /// One connection from its first byte to its last, in one task.
@@ -287,7 +289,7 @@ fn connection(
     let app = Arc::clone(&shared.app);
     // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers. And
     // made out here, so that the task has no place for what goes in.
-    let http = Box::pin(until_upgrade(shared, stream, caller));
+    let http = until_upgrade(shared, stream, caller);
     async move {
         let _panics = CountsPanics(&app.metrics);
         let Some(shaken) = http.await else { return };

@@ -70,7 +70,7 @@ struct Setting {
     /// Which servers.
     #[arg(long, value_delimiter = ',', default_value = "lethewire,epoll,uws,bun")]
     peers: Vec<Peer>,
-    /// How often each; the servers take turns.
+    /// How many rounds, in which the servers take turns.
     #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Cores of the server.

@@ -32,54 +32,45 @@ pub struct Found {
     pub deaf_closed: u64,
     /// Most memory, in a run with some that do not read.
     pub peak_mib: f64,
-    /// The same load right before, with nobody who does not read.
+    /// The same load right before or behind, with nobody who does not read.
     pub p99_us_without: f64,
     pub peak_mib_without: f64,
     /// What memory may grow to, where the server's configuration bounds it.
     pub bound_mib: f64,
 }
 
-/// One run on one server.
+/// Where a run is made.
 #[derive(Clone, Copy, Debug)]
-struct Place<'a> {
-    peer: Peer,
-    places: &'a Places,
-    cores: &'a str,
-    has_slow: bool,
+pub struct Place<'a> {
+    /// The server.
+    pub peer: Peer,
+    /// Where its program is.
+    pub places: &'a Places,
+    /// The server's cores.
+    pub cores: &'a str,
+    /// Threads of the generator.
+    pub threads: u32,
+    /// Whether some members will not read, which a server may have to be told.
+    pub has_slow: bool,
 }
 
 impl Workload {
     /// Runs it once, on a server of its own. With members that do not read, the same is run without
-    /// them right before.
+    /// them, on a server of its own too, right before, or right behind if `is_turned`.
     ///
     /// # Errors
     ///
     /// The server does not start or breaks the protocol, or a delivery was not right.
-    pub fn run(
-        &self,
-        peer: Peer,
-        places: &Places,
-        cores: &str,
-        threads: u32,
-        size: Size,
-    ) -> Result<Found, Fault> {
-        let place = Place { peer, places, cores, has_slow: self.has_slow() };
+    pub fn run(&self, place: Place<'_>, size: Size, is_turned: bool) -> Result<Found, Fault> {
+        let threads = place.threads;
         match self.kind {
             Kind::Talk(load) => {
                 let plan = Plan { threads, ..plan_of(load, self.millis(size)) };
-                if !self.has_slow() {
-                    return talk(place, &plan);
+                if self.has_slow() {
+                    with_slow(place, &plan, is_turned)
+                } else {
+                    talk(place, &plan)
                 }
-                let without = talk(place, &Plan { deaf_one_in: 0, ..plan })?;
-                let with = talk(place, &plan)?;
-                let slow = f64::from(load.rooms * load.members / load.deaf_one_in);
-                let has_bound = peer == Peer::Lethewire;
-                Ok(Found {
-                    p99_us_without: without.p99_us,
-                    peak_mib_without: without.peak_mib,
-                    bound_mib: if has_bound { without.peak_mib + slow * SLOW_MIB } else { 0.0 },
-                    ..with
-                })
             }
             Kind::Idle(rooms, members) => {
                 let load = Talk { rooms, members, ..Talk::default() };
@@ -93,16 +84,39 @@ impl Workload {
         }
     }
 
-    /// Milliseconds before the measurement, and of it.
+    /// Milliseconds before the measurement, and of it. Many short runs beside each other say more than
+    /// few long ones; the kernel counts CPU in hundredths of a second.
     fn millis(&self, size: Size) -> (u64, u64) {
-        match size {
-            Size::Quick => (200, 600),
-            Size::Full if self.is_growth() => (250, 750),
+        match (size, self.name.as_str()) {
+            (Size::Quick, _) => (200, 600),
             // Time for a queue to fill.
-            Size::Full if self.has_slow() => (500, 5000),
-            Size::Full => (500, 2000),
+            (Size::Full, "W6-flood") => (500, 5000),
+            (Size::Full, "W5") => (200, 800),
+            (Size::Full, _) if self.is_growth() => (250, 750),
+            (Size::Full, _) => (400, 1500),
         }
     }
+}
+
+/// The same load with and without members that do not read, one after the other.
+fn with_slow(place: Place<'_>, plan: &Plan, is_turned: bool) -> Result<Found, Fault> {
+    let nobody = Plan { deaf_one_in: 0, ..plan.clone() };
+    let (with, without) = if is_turned {
+        let with = talk(place, plan)?;
+        (with, talk(place, &nobody)?)
+    } else {
+        let without = talk(place, &nobody)?;
+        (talk(place, plan)?, without)
+    };
+    let slow = f64::from(plan.rooms * plan.members / plan.deaf_one_in);
+    let has_bound = place.peer == Peer::Lethewire;
+    Ok(Found {
+        p99_us_without: without.p99_us,
+        peak_mib_without: without.peak_mib,
+        bound_mib: if has_bound { without.peak_mib + slow * SLOW_MIB } else { 0.0 },
+        checked: with.checked + without.checked,
+        ..with
+    })
 }
 
 fn plan_of(load: Talk, millis: (u64, u64)) -> Plan {
@@ -162,7 +176,7 @@ fn idle(place: Place<'_>, plan: &Plan) -> Result<Found, Fault> {
 }
 
 fn load(place: Place<'_>, plan: &Plan) -> Result<(Outcome, Meter), Fault> {
-    let Place { peer, places, cores, has_slow } = place;
+    let Place { peer, places, cores, has_slow, .. } = place;
     let server = peer.start(places, cores, has_slow)?;
     let mut meter = Meter::default();
     let outcome = peer.load(server.addr(), plan, &mut |moment| meter.look(&server, moment))?;

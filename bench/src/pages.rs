@@ -1,5 +1,6 @@
 //! BENCHMARKS.md and its drawings, made from runs.
 
+mod aims;
 mod columns;
 mod growth;
 mod notes;
@@ -42,7 +43,10 @@ pub fn write(runs: &[Run], root: &Path, mixed: bool) -> Result<(), Fault> {
     }
     let notes = Notes::read(root);
     let (one, two) = (by_cores(runs, 1), by_cores(runs, 2));
-    let mut page = introduction(runs, &commits)?;
+    let mut page = String::from(INTRODUCTION);
+    page.push_str(&aims::aims(&one, &two));
+    page.push_str(METHOD);
+    page.push_str(&setting(runs, &commits)?);
     let tables = tables::tables(&one, &notes, &drawings)?;
     if !tables.is_empty() {
         let _ = write!(page, "\n## On one core\n{tables}");
@@ -64,6 +68,10 @@ Written by `bench/run.sh`, which installs the peers, runs them and the relay in 
 same cores, and checks every delivery: its sender, its number, its room and its bytes. A run
 in which one was lost, repeated, out of order or changed has failed: it is named below its
 table, and no number of it is in here.
+";
+
+const METHOD: &str = "
+## How it is measured
 
 * `bench/run.sh` repeats all of it in about half an hour (`bench/run.sh resume` goes on where it
   was stopped), `bench/run.sh W2 --peers uws,bun` a part, `bench/run.sh quick` only the checks.
@@ -71,9 +79,14 @@ table, and no number of it is in here.
   fan out: they know no tokens, no quotas, no roster and no order of a room.
 * All are spoken to over WebSocket, each in its own protocol. Their queues for slow members are
   as long as the load needs.
-* A cell is the median of the runs, and their least and most in brackets. *Ratio* says how
-  many times better the relay is (above 1) or worse (below 1): the median over pairs of
-  runs that were made one after the other.
+* The machine may be a shared one, half as fast in one half minute as in the next, so that
+  only what was made one after the other can be compared. The runs are short and many: in a
+  round each of the others runs right before or right behind the relay, another one begins
+  each time, and a round of all is over before the next begins.
+* A cell is the median of the runs, and in brackets where the middle half of them is; of fewer
+  than five, the least and the most. *Ratio* says how many times better the relay is (above 1)
+  or worse (below 1): the median over pairs of neighbours, and the same of it in brackets.
+  The relay runs between two others, so that it has more runs than they.
 * CPU is the server's, from the kernel, system calls included. When the machine does other
   things too, *cores busy* is below the cores given, deliveries per second is about the
   machine, and CPU per delivery is about the server.
@@ -82,9 +95,10 @@ table, and no number of it is in here.
 
 ";
 
-fn introduction(runs: &[Run], commits: &[&str]) -> Result<String, Fault> {
+/// When, where and with what.
+fn setting(runs: &[Run], commits: &[&str]) -> Result<String, Fault> {
     let session = &runs.last().ok_or("there are no runs")?.session;
-    let mut page = String::from(INTRODUCTION);
+    let mut page = String::new();
     let (mut versions, mut checked, mut failed) = (BTreeMap::new(), 0, 0);
     for run in runs {
         versions.extend(run.session.versions.clone());
@@ -123,4 +137,31 @@ fn introduction(runs: &[Run], commits: &[&str]) -> Result<String, Fault> {
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Found;
+    use crate::report::Session;
+    use crate::workload::{self, Size};
+
+    /// A run on one core that found this number wherever it looked.
+    pub(super) fn run(workload: &str, peer: Peer, number: u32, found: f64) -> Run {
+        let all = workload::all(Size::Full);
+        Run {
+            session: Session::now(String::new(), "0", "2,3"),
+            workload: all.into_iter().find(|known| known.name == workload).unwrap(),
+            peer,
+            number,
+            found: Found {
+                deliveries_per_s: found,
+                p50_us: found,
+                p99_us: found,
+                cpu_us_per_delivery: found,
+                ..Found::default()
+            },
+            failure: None,
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub struct Bar {
     pub label: String,
     /// Its length, the median.
     pub median: f64,
-    /// The least and the most of the runs.
+    /// Where the middle half of the runs is, or all where there are few.
     pub range: (f64, f64),
 }
 

@@ -89,17 +89,16 @@ impl Server {
     ///
     /// It has ended.
     pub fn cpu_s(&self) -> Result<f64, Fault> {
-        let mut ticks = 0;
-        for pid in tree(self.child.id()) {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            // The name in brackets may have blanks; utime and stime are fields 14 and 15.
-            let (_, rest) = stat.rsplit_once(") ").ok_or("an odd stat")?;
-            let mut fields = rest.split(' ').skip(11);
-            for _ in 0..2 {
-                ticks += fields.next().ok_or("a short stat")?.parse::<u64>()?;
-            }
-        }
-        Ok(ticks as f64 / TICKS_PER_S)
+        tree(self.child.id()).into_iter().map(cpu_s).sum()
+    }
+
+    /// How many descriptors it has open, without its children: its sockets, and a few more.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn descriptors(&self) -> Result<usize, Fault> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Resident memory of it and its children, in bytes.
@@ -153,6 +152,42 @@ impl Drop for Server {
         }
         let _ = self.child.wait();
     }
+}
+
+/// CPU time that this process has used, in seconds.
+///
+/// # Errors
+///
+/// The kernel does not tell.
+pub fn own_cpu_s() -> Result<f64, Fault> {
+    cpu_s(std::process::id())
+}
+
+/// CPU time that all together have used on this machine, or its host has taken away, in seconds.
+///
+/// # Errors
+///
+/// The kernel does not tell.
+pub fn machine_cpu_s() -> Result<f64, Fault> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks = fields.map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    // Field 3 is idle and 4 waits for disks; from 8 on are guests, who are in the others already.
+    let busy = ticks.iter().take(8).sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
+    Ok(busy as f64 / TICKS_PER_S)
+}
+
+/// CPU time that a process has used, in seconds.
+fn cpu_s(pid: u32) -> Result<f64, Fault> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in brackets may have blanks; utime and stime are fields 14 and 15.
+    let (_, rest) = stat.rsplit_once(") ").ok_or("an odd stat")?;
+    let mut fields = rest.split(' ').skip(11);
+    let mut ticks = 0;
+    for _ in 0..2 {
+        ticks += fields.next().ok_or("a short stat")?.parse::<u64>()?;
+    }
+    Ok(ticks as f64 / TICKS_PER_S)
 }
 
 /// A process and all that came from it.

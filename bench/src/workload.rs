@@ -221,6 +221,20 @@ impl Workload {
         }
     }
 
+    /// In how many of so many rounds a server takes part: in all, where something was aimed at, in a
+    /// third of them where not, and in the first alone if it is not one of those that are close. In W5,
+    /// which is short, the best of all is looked for.
+    pub fn rounds(&self, peer: Peer, rounds: u32) -> u32 {
+        const AIMED_AT: [&str; 8] = ["W1", "W1-middle", "W1b", "W2", "W3", "W4-alone", "W5", "W6"];
+        if !USUAL.contains(&peer) && self.name != "W5" {
+            1
+        } else if AIMED_AT.contains(&self.name.as_str()) {
+            rounds
+        } else {
+            rounds.div_ceil(3)
+        }
+    }
+
     /// Whether the relay runs it on two cores too.
     pub fn has_two_cores(&self) -> bool {
         ["W1", "W1b", "W2", "W3", "W7"].contains(&self.name.as_str())

@@ -86,7 +86,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("ROOM_PADDING_BUCKETS", "room.padding", Integers(1, PAYLOAD_BYTES_MAX)),
     variable("ROOM_PADDING_POLICY", "room.padding_policy", Word(&["off", "warn", "enforce"])),
     variable("MAX_PAYLOAD_BYTES", "limit.payload_bytes", Integer(1, PAYLOAD_BYTES_MAX)),
-    variable("MAX_MSGS_PER_10S", "limit.messages_per_10s", Integer(1, 1_000_000)),
+    variable("MAX_MSGS_PER_10S", "limit.messages_per_10s", Integer(1, 10_000_000)),
     variable("MAX_BYTES_PER_10S", "limit.bytes_per_10s", Integer(1, 1_073_741_824)),
     variable("MAX_FRAMES_PER_10S", "limit.frames_per_10s", Integer(1, 10_000_000)),
     variable("MAX_RAW_BYTES_PER_10S", "limit.raw_bytes_per_10s", Integer(1, 2_147_483_648)),

@@ -18,9 +18,15 @@ pub fn from_base64url(text: &str, max: usize) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() <= max)
 }
 
-/// Decodes canonical base64url of exactly `N` bytes.
+/// Decodes canonical base64url of exactly `N` bytes, without an allocation.
 pub fn array_from_base64url<const N: usize>(text: &str) -> Option<[u8; N]> {
-    from_base64url(text, N)?.try_into().ok()
+    let mut bytes = [0; N];
+    (slice_from_base64url(text, &mut bytes)? == N).then_some(bytes)
+}
+
+/// Decodes canonical base64url of at most as many bytes as fit; says how many they are.
+fn slice_from_base64url(text: &str, bytes: &mut [u8]) -> Option<usize> {
+    URL_SAFE_NO_PAD.decode_slice(text, bytes).ok()
 }
 
 /// Encodes as base64url without padding.
@@ -65,7 +71,9 @@ impl RoomId {
 
     /// Parses the text form.
     pub fn from_base64url(text: &str) -> Option<Self> {
-        Self::new(&from_base64url(text, Self::LEN_MAX)?)
+        let mut bytes = [0; Self::LEN_MAX];
+        let len = slice_from_base64url(text, &mut bytes)?;
+        Self::new(bytes.get(..len)?)
     }
 
     /// The text form, for the wire only.

@@ -328,7 +328,7 @@ impl Keys {
         }
         let parts = Parts::decode(token)?;
         let (kid, key) = self.authenticate(&parts)?;
-        let raw: RawClaims<'_> = object(&parts.claims).ok_or(Fault::Claims)?;
+        let raw: RawClaims<'_> = object(parts.claims()).ok_or(Fault::Claims)?;
         let claims = raw.parse(kid)?;
         claims.check_times(policy, now)?;
         if raw.aud != policy.audience {
@@ -342,7 +342,7 @@ impl Keys {
 
     /// Checks the header and the MAC.
     fn authenticate(&self, parts: &Parts<'_>) -> Result<(KidIndex, &Key), Fault> {
-        let header: RawHeader<'_> = object(&parts.header).ok_or(Fault::Header)?;
+        let header: RawHeader<'_> = object(parts.header()).ok_or(Fault::Header)?;
         if header.alg != ALGORITHM {
             return Err(Fault::Algorithm);
         }
@@ -352,7 +352,7 @@ impl Keys {
         let found = (0..).zip(&self.keys).find(|(_, key)| key.kid.as_str() == header.kid);
         let mut mac = found.map_or(&self.stand_in, |(_, key)| &key.mac).clone();
         mac.update(parts.signed.as_bytes());
-        let holds = mac.verify_slice(&parts.signature).is_ok();
+        let holds = mac.verify_slice(parts.signature()).is_ok();
         match found {
             None => Err(Fault::Key),
             Some(_) if !holds => Err(Fault::Signature),
@@ -423,9 +423,12 @@ pub fn explain(token: &str) -> Explained {
 struct Parts<'a> {
     /// What the MAC covers.
     signed: &'a str,
-    header: Zeroizing<Vec<u8>>,
-    claims: Zeroizing<Vec<u8>>,
-    signature: Zeroizing<Vec<u8>>,
+    /// Header, claims and signature, one behind the other.
+    decoded: Zeroizing<Vec<u8>>,
+    /// Where the header ends.
+    header: usize,
+    /// Where the claims end.
+    claims: usize,
 }
 
 impl<'a> Parts<'a> {
@@ -438,16 +441,26 @@ impl<'a> Parts<'a> {
         if claims.contains('.') {
             return Err(Fault::Segments);
         }
-        let decode = |text: &str| match id::from_base64url(text, TOKEN_LEN_MAX) {
-            Some(bytes) => Ok(Zeroizing::new(bytes)),
-            None => Err(Fault::Encoding),
+        // As long as the token is, so that growing leaves no copy behind that is not wiped.
+        let mut decoded = Zeroizing::new(Vec::with_capacity(token.len()));
+        let mut decode = |text| {
+            let decode = URL_SAFE_NO_PAD.decode_vec(text, &mut decoded);
+            decode.map(|()| decoded.len()).map_err(|_| Fault::Encoding)
         };
-        Ok(Self {
-            signed,
-            header: decode(header)?,
-            claims: decode(claims)?,
-            signature: decode(signature)?,
-        })
+        let (header, claims, _) = (decode(header)?, decode(claims)?, decode(signature)?);
+        Ok(Self { signed, decoded, header, claims })
+    }
+
+    fn header(&self) -> &[u8] {
+        self.decoded.get(..self.header).unwrap_or_default()
+    }
+
+    fn claims(&self) -> &[u8] {
+        self.decoded.get(self.header..self.claims).unwrap_or_default()
+    }
+
+    fn signature(&self) -> &[u8] {
+        self.decoded.get(self.claims..).unwrap_or_default()
     }
 }
 

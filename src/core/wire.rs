@@ -367,9 +367,20 @@ enum RelayControl<'a> {
     },
 }
 
+/// What a control frame's text has at most beside its lists; it only saves growing.
+const TEXT_BYTES: usize = 448;
+
 impl RelayControl<'_> {
     fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings and numbers always have a JSON form")
+        let lists = match self {
+            // A name in quotes and a comma; a size of up to seven digits and a comma.
+            Self::Welcome { members, padding, .. } => 14 * members.len() + 8 * padding.len(),
+            _ => 0,
+        };
+        let mut text = Vec::with_capacity(TEXT_BYTES + lists);
+        serde_json::to_writer(&mut text, self)
+            .expect("strings and numbers always have a JSON form");
+        text
     }
 }
 

@@ -38,6 +38,9 @@ impl Latch {
     }
 }
 
+/// What a welcome to a small room takes; it only saves growing.
+const WELCOME_BYTES: usize = 512;
+
 /// A socket whose writes are kept back behind a closed latch.
 pub(super) struct Gate {
     socket: TokioIo<TcpStream>,
@@ -89,10 +92,12 @@ impl Write for Gate {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.latch.is_closed() {
+            let count = parts.iter().map(|part| part.len()).sum();
+            self.kept.reserve_exact(count + WELCOME_BYTES);
             for part in parts {
                 self.kept.extend_from_slice(part);
             }
-            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+            return Poll::Ready(Ok(count));
         }
         self.socket().poll_write_vectored(cx, parts)
     }

@@ -82,8 +82,9 @@ fn check(request: &Request<Incoming>) -> Result<(), Problem> {
     if single(headers, &SEC_WEBSOCKET_VERSION) != Some("13") {
         return Err(Problem::upgrade_required());
     }
-    let key = single(headers, &SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
-    if key.is_none_or(|key| key.len() != 16) {
+    let mut bytes = [0; 16];
+    let key = single(headers, &SEC_WEBSOCKET_KEY);
+    if key.and_then(|key| STANDARD.decode_slice(key, &mut bytes).ok()) != Some(bytes.len()) {
         return Err(Problem::bad_request("Sec-WebSocket-Key is one value of 16 bytes"));
     }
     Ok(())

@@ -5,7 +5,11 @@
 //! token comes last. What is answered before the address is looked at costs no more than telling
 //! somebody that he asked too often.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, HeaderMap, HeaderValue};
@@ -31,38 +35,67 @@ pub(crate) struct Admitted {
     pub(crate) address: Option<AddressGuard>,
 }
 
-/// Answers one request of the public listener. With 101 comes who may speak.
-pub(super) async fn answer_to(
-    app: &App,
+/// An answer that may be still to come.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+/// Answers one request of the public listener. With 101 comes who may speak. All but reading a body
+/// is done when this returns, so that a handshake needs no place for what reads one.
+pub(super) fn answer_to(
+    app: &Arc<App>,
     caller: &Caller,
     request: Request<Incoming>,
-) -> (Answer, Option<Admitted>) {
+) -> (Answering, Option<Admitted>) {
     let asker = app.origins.asker(request.headers());
     let mut dress = Dress::Interface;
     let mut admitted = None;
     let is_handshake = request.uri().path() == WS_PATH;
-    let answered = route(app, caller, &asker, request, &mut dress, &mut admitted).await;
-    let mut answer = answered.unwrap_or_else(|problem| {
-        dress = Dress::Interface;
-        problem.into_answer(app.config.detailed_errors())
-    });
+    let answered = match route(app, caller, &asker, request, &mut dress, &mut admitted) {
+        Ok(Routed::Answer(answer)) => Ok(answer),
+        Ok(Routed::Call(route, from, request)) => {
+            let app = Arc::clone(app);
+            let answering = async move {
+                let answered = call(&app, route, from, *request).await;
+                Ok(dressed(&app, &asker, Dress::Interface, answered))
+            };
+            return (Box::pin(answering), None);
+        }
+        Err(problem) => Err(problem),
+    };
+    let mut answer = dressed(app, &asker, dress, answered);
     // Whoever passed a handshake on may take what follows for a tunnel's bytes and not look at it.
     if is_handshake && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    asker.dress(answer.headers_mut());
-    finish(app, &mut answer, dress);
-    (answer, admitted)
+    (Box::pin(ready(Ok(answer))), admitted)
 }
 
-async fn route(
+/// An answer with all the fields that it carries.
+fn dressed(app: &App, asker: &Asker, dress: Dress, answered: Result<Answer, Problem>) -> Answer {
+    let (mut answer, dress) = match answered {
+        Ok(answer) => (answer, dress),
+        Err(problem) => (problem.into_answer(app.config.detailed_errors()), Dress::Interface),
+    };
+    asker.dress(answer.headers_mut());
+    finish(app, &mut answer, dress);
+    answer
+}
+
+/// What becomes of a request that is let through.
+enum Routed {
+    /// It is answered.
+    Answer(Answer),
+    /// It is one of the three calls with a body, which has to be read.
+    Call(Route, IpAddr, Box<Request<Incoming>>),
+}
+
+fn route(
     app: &App,
     caller: &Caller,
     asker: &Asker,
     mut request: Request<Incoming>,
     dress: &mut Dress,
     admitted: &mut Option<Admitted>,
-) -> Result<Answer, Problem> {
+) -> Result<Routed, Problem> {
     framing::check(app, &request)?;
     if matches!(asker, Asker::Stranger) {
         app.metrics.refused(Refusal::Origin);
@@ -70,7 +103,7 @@ async fn route(
     }
     let route = Route::of(app, request.uri().path()).ok_or(Kind::NotFound)?;
     if let Some(answer) = preflight(app, asker, route, &request) {
-        return Ok(answer);
+        return Ok(Routed::Answer(answer));
     }
     if !route.takes(request.method()) {
         return Err(Problem::method_not_allowed(route.methods()));
@@ -79,18 +112,18 @@ async fn route(
         return Err(Problem::bad_request("no call takes a query"));
     }
     match route {
-        Route::Live => return Ok(status::live()),
-        Route::Ready => return status::ready(app),
+        Route::Live => return Ok(Routed::Answer(status::live())),
+        Route::Ready => return status::ready(app).map(Routed::Answer),
         _ => {}
     }
     if let Some(refusal) = caller.no_place {
         return Err(app.no_place(refusal).closing());
     }
     match route {
-        Route::Live | Route::Ready | Route::Info => return Ok(status::info(app)),
+        Route::Live | Route::Ready | Route::Info => return Ok(Routed::Answer(status::info(app))),
         Route::Page(file) => {
             *dress = Dress::Page;
-            return Ok(file.answer());
+            return Ok(Routed::Answer(file.answer()));
         }
         Route::Rooms | Route::Tokens | Route::Owner | Route::WebSocket => {}
     }
@@ -119,10 +152,10 @@ async fn route(
         let (answer, reservation) = handshake::upgrade(app, from, &mut request)?;
         *dress = Dress::Upgrade;
         *admitted = Some(Admitted { reservation, address });
-        return Ok(answer);
+        return Ok(Routed::Answer(answer));
     }
     app.take_request(from)?;
-    call(app, route, from, request).await
+    Ok(Routed::Call(route, from, Box::new(request)))
 }
 
 /// The three calls with a body.

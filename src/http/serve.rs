@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
@@ -53,16 +54,13 @@ pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> O
     let latch = Arc::new(Latch::default());
     let gate = Gate::new(stream, Arc::clone(&latch));
     let service = {
-        let (app, latch, caller) = (Arc::clone(&app), Arc::clone(&latch), Arc::new(caller));
+        let (app, latch) = (Arc::clone(&app), Arc::clone(&latch));
         move |request| {
-            let (app, latch, caller) = (Arc::clone(&app), Arc::clone(&latch), Arc::clone(&caller));
-            async move {
-                let (answer, admitted) = public::answer_to(&app, &caller, request).await;
-                if let Some(admitted) = admitted {
-                    latch.close(admitted);
-                }
-                answer
+            let (answering, admitted) = public::answer_to(&app, &caller, request);
+            if let Some(admitted) = admitted {
+                latch.close(admitted);
             }
+            answering
         }
     };
     let (gate, early) = serve(&app, gate, once, service).await?;
@@ -81,7 +79,7 @@ pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
         let app = Arc::clone(app);
         move |request| {
             let app = Arc::clone(&app);
-            async move { ops::answer_to(&app, request).await }
+            Box::pin(async move { Ok(ops::answer_to(&app, request).await) })
         }
     };
     if let Some((socket, _)) = serve(app, TokioIo::new(stream), false, service).await {
@@ -90,7 +88,7 @@ pub async fn serve_operations(app: &Arc<App>, stream: TcpStream) {
 }
 
 /// Runs the HTTP half of a connection, for one request only if `once`. Returns the socket and what
-/// was read beyond the last request, unless the connection broke or its time ran out.
+/// was read beyond the last request, unless nothing was answered or its time ran out.
 async fn serve<S: Read + Write + Unpin, F>(
     app: &Arc<App>,
     socket: S,
@@ -98,40 +96,51 @@ async fn serve<S: Read + Write + Unpin, F>(
     answer_to: impl Fn(Request<Incoming>) -> F + Unpin,
 ) -> Option<(S, Bytes)>
 where
-    F: Future<Output = Answer> + Send,
+    F: Future<Output = Result<Answer, Infallible>> + Send + Unpin,
 {
     let asked = AtomicBool::new(false);
-    // Boxed, because a graceful end needs a service whose futures can be moved.
+    // Its futures can be moved, because a graceful end needs that.
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
-        let answer = answer_to(request);
-        Box::pin(async move { Ok::<_, Infallible>(answer.await) })
+        answer_to(request)
     });
     // A connection that comes during the drain is answered once; telling it to end before its first
     // request would close it without an answer.
     let late = app.is_draining();
     let builder = builder(&app.config, !once && !late);
     let mut connection = builder.serve_connection(socket, service);
-    let mut last_request = pin!(async {
-        tokio::select! {
-            () = app.draining() => {}
-            () = tokio::time::sleep(LAST_REQUEST_AFTER) => {}
-        }
-    });
-    let mut told = late;
+    let mut draining = pin!(app.draining());
+    let mut timer = pin!(tokio::time::sleep(LAST_REQUEST_AFTER));
+    let mut is_last = late;
+    let mut is_late = false;
+    // The connection first: a handshake that is there already needs no timer.
     let running = std::future::poll_fn(|cx| {
-        if !told && last_request.as_mut().poll(cx).is_ready() {
-            told = true;
-            Pin::new(&mut connection).graceful_shutdown();
+        loop {
+            if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            if timer.as_mut().poll(cx).is_ready() {
+                if std::mem::replace(&mut is_late, true) {
+                    return Poll::Ready(None);
+                }
+                let end = timer.deadline() + LAST_REQUEST_TIME;
+                timer.as_mut().reset(end);
+            } else if is_last || draining.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if !std::mem::replace(&mut is_last, true) {
+                Pin::new(&mut connection).graceful_shutdown();
+            }
         }
-        connection.poll_without_shutdown(cx)
     });
-    match tokio::time::timeout(HTTP_LIFETIME, running).await {
-        Ok(Ok(())) => {
+    match running.await {
+        // Without a request there is no last answer that has to arrive.
+        Some(Ok(())) if !asked.load(Ordering::Relaxed) => None,
+        Some(Ok(())) => {
             let Parts { io, read_buf, .. } = connection.into_parts();
             Some((io, read_buf))
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             // Between two requests running out of time is how a connection ends.
             let silent = error.is_timeout() && !asked.load(Ordering::Relaxed);
             if error.is_parse() || silent {
@@ -142,7 +151,7 @@ where
                 (io, read_buf)
             })
         }
-        Err(_late) => None,
+        None => None,
     }
 }
 
@@ -163,9 +172,9 @@ fn builder(config: &Config, keep_alive: bool) -> Builder {
 /// What the library asks for at least.
 const BUFFER_MIN: usize = 8192;
 
-/// How long a connection may carry plain requests. Each request has its own limits; this one is for
-/// clients that never read their answers, which nothing else would notice.
-const HTTP_LIFETIME: Duration = Duration::from_secs(60);
-
-/// After this time the request under way is the last one.
+/// How long a connection may carry plain requests before the one under way is the last one.
 const LAST_REQUEST_AFTER: Duration = Duration::from_secs(50);
+
+/// What is left for that one. Each request has its own limits; this one is for clients that never
+/// read their answers, which nothing else would notice.
+const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);

@@ -141,7 +141,7 @@ impl Hub {
     pub fn connect(
         self: &Arc<Self>,
         stream: TcpStream,
-        answer: &[u8],
+        answer: Vec<u8>,
         session_s: Option<u32>,
         now: Instant,
     ) -> Connected {

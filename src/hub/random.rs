@@ -1,16 +1,31 @@
 //! Randomness: names from the kernel, jitter from a small generator that the kernel seeds.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-/// Fills an array with bytes of the kernel's generator.
+/// Eight bytes of the kernel's generator, which every worker asks for many at once.
 ///
 /// # Panics
 ///
 /// When the kernel has no randomness, which Linux gives from early boot on.
-pub(super) fn bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    bytes
+pub(super) fn bytes() -> [u8; 8] {
+    AHEAD.with_borrow_mut(|ahead| {
+        if ahead.is_empty() {
+            let mut bytes = [0; 8 * AHEAD_MAX];
+            getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+            ahead.extend(bytes.as_chunks().0);
+        }
+        // Each is handed out once.
+        ahead.pop().expect("it was filled")
+    })
+}
+
+/// Names that a worker has ahead: a join needs one or two, and a system call for each of them is a
+/// fiftieth of what it costs.
+const AHEAD_MAX: usize = 32;
+
+thread_local! {
+    static AHEAD: RefCell<Vec<[u8; 8]>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Spreads moments in time. Not for anything that must not be guessed.
@@ -49,6 +64,12 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_is_handed_out_twice() {
+        let names: std::collections::HashSet<_> = (0..5 * AHEAD_MAX).map(|_| bytes()).collect();
+        assert_eq!(names.len(), 5 * AHEAD_MAX);
+    }
 
     #[test]
     fn what_it_gives_stays_within_the_bounds_and_is_spread() {

@@ -26,11 +26,13 @@ pub struct Reservation {
     grant: Grant,
     /// The promise is spent: there is a seat, or the room would not have it.
     is_spent: bool,
+    /// A seat came of it, which looks after the room.
+    is_seated: bool,
 }
 
 impl Reservation {
     pub(super) const fn new(hub: Arc<Hub>, room: Arc<Room>, grant: Grant) -> Self {
-        Self { hub, room, grant, is_spent: false }
+        Self { hub, room, grant, is_spent: false, is_seated: false }
     }
 
     /// How long the session may last, in seconds.
@@ -65,6 +67,7 @@ impl Reservation {
         self.is_spent = true;
         let hears = cap.contains(Cap::RECEIVE);
         let (speaker, duty) = room.join(member, session, hears, welcome, now)?;
+        self.is_seated = true;
         Ok(Seat {
             hub: Arc::clone(hub),
             room: Arc::clone(room),
@@ -81,6 +84,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if self.is_seated {
+            return;
+        }
         if !self.is_spent {
             self.room.release();
         }

@@ -106,10 +106,13 @@ impl Backlog {
     }
 
     /// Begins with bytes that count as one frame, to be tried with what comes next.
-    pub(super) fn of(bytes: &[u8], bounds: &Arc<Bounds>, now: Instant) -> Self {
+    pub(super) fn of(bytes: Vec<u8>, bounds: &Arc<Bounds>, now: Instant) -> Self {
         let mut backlog = Self::new(bounds, now);
         backlog.is_untried = true;
-        backlog.push_frame(bytes, FrameKind::Control, now);
+        let mark = Mark { len: bytes.len(), kind: FrameKind::Control };
+        backlog.bytes = bytes.into();
+        backlog.frames.push_back(Waiting { mark, since: now });
+        backlog.recount();
         backlog
     }
 

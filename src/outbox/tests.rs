@@ -73,7 +73,7 @@ fn a_socket_that_takes_all_needs_no_backlog() {
 
 #[test]
 fn what_has_to_go_first_goes_in_one_write_with_the_next() {
-    let outbox = Outbox::behind(&[9; 9], Pipe::with_room(1000), bounds(), NOW);
+    let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert!(outbox.socket().taken().is_empty());
     let sent = send(&outbox, &[(3, Data), (2, Control)]);
     assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
@@ -84,7 +84,7 @@ fn what_has_to_go_first_goes_in_one_write_with_the_next() {
 #[test]
 fn what_has_to_go_first_is_never_overtaken() {
     for room in 0..14 {
-        let outbox = Outbox::behind(&[9; 9], Pipe::with_room(room), bounds(), NOW);
+        let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(room), bounds(), NOW);
         assert_eq!(send(&outbox, &[(3, Data), (2, Control)]).queued, 5, "{room}");
         outbox.socket().open(1);
         send(&outbox, &[(1, Data)]);
@@ -93,10 +93,10 @@ fn what_has_to_go_first_is_never_overtaken() {
         let expected = [vec![9; 9], vec![3, 3, 3, 2, 2, 1]].concat();
         assert_eq!(outbox.socket().taken(), expected, "{room}");
     }
-    let alone = Outbox::behind(&[9; 9], Pipe::with_room(1000), bounds(), NOW);
+    let alone = Outbox::behind(vec![9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert_eq!(drain(&alone), Outlook::Open);
     assert_eq!(alone.socket().taken(), [9; 9]);
-    let closed = Outbox::behind(&[9; 9], Pipe::with_room(1000), bounds(), NOW);
+    let closed = Outbox::behind(vec![9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert!(closed.close(Close::Restart, None, NOW));
     assert_eq!(drain(&closed), Outlook::Closed(Close::Restart));
     assert!(closed.socket().taken().starts_with(&[9; 9]));

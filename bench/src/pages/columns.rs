@@ -10,12 +10,14 @@ pub(super) struct Column {
     pub(super) value: fn(&Found) -> f64,
     pub(super) more_is_better: bool,
     pub(super) has_ratio: bool,
+    /// Whether the value itself is how many times something is something else.
+    pub(super) is_times: bool,
     /// What stands for zero.
     pub(super) zero: &'static str,
 }
 
 const fn column(title: &'static str, value: fn(&Found) -> f64, more_is_better: bool) -> Column {
-    Column { title, value, more_is_better, has_ratio: true, zero: "0" }
+    Column { title, value, more_is_better, has_ratio: true, is_times: false, zero: "0" }
 }
 
 const fn without_ratio(column: Column) -> Column {
@@ -23,27 +25,42 @@ const fn without_ratio(column: Column) -> Column {
 }
 
 pub(super) const DELIVERIES: Column = column("deliveries/s", |found| found.deliveries_per_s, true);
-const MEGABYTES: Column = column("MB/s", |found| found.megabytes_per_s, true);
+pub(super) const MEGABYTES: Column = column("MB/s", |found| found.megabytes_per_s, true);
 pub(super) const CPU: Column =
     column("CPU per delivery, µs", |found| found.cpu_us_per_delivery, false);
 pub(super) const BUSY: Column = without_ratio(column("cores busy", |found| found.cpu_cores, false));
-const P50: Column = column("p50, µs", |found| found.p50_us, false);
-const P99: Column = column("p99, µs", |found| found.p99_us, false);
+pub(super) const P50: Column = column("p50, µs", |found| found.p50_us, false);
+pub(super) const P99: Column = column("p99, µs", |found| found.p99_us, false);
 pub(super) const JOINS: Column = column("joins/s", |found| found.joins_per_s, true);
 pub(super) const JOIN_CPU: Column =
     column("CPU per join, µs", |found| found.cpu_us_per_join, false);
-const MEMORY: Column = column("bytes per member", |found| found.bytes_per_connection, false);
+pub(super) const MEMORY: Column =
+    column("bytes per member", |found| found.bytes_per_connection, false);
 const RESIDENT: Column = without_ratio(column("resident, MiB", |found| found.resident_mib, false));
 const P99_WITHOUT: Column =
     without_ratio(column("without slow ones", |found| found.p99_us_without, false));
-const P99_TIMES: Column = without_ratio(column(
-    "times as long",
-    |found| found.p99_us / found.p99_us_without.max(f64::MIN_POSITIVE),
-    false,
-));
+/// Of two runs that were made one after the other.
+pub(super) const P99_TIMES: Column = Column {
+    is_times: true,
+    ..without_ratio(column(
+        "times as long",
+        |found| {
+            if found.p99_us_without > 0.0 { found.p99_us / found.p99_us_without } else { 0.0 }
+        },
+        false,
+    ))
+};
 const PEAK: Column = without_ratio(column("most memory, MiB", |found| found.peak_mib, false));
 const PEAK_WITHOUT: Column =
     without_ratio(column("without slow ones", |found| found.peak_mib_without, false));
+pub(super) const PEAK_OF_BOUND: Column = Column {
+    is_times: true,
+    ..without_ratio(column(
+        "most memory, of its bound",
+        |found| if found.bound_mib > 0.0 { found.peak_mib / found.bound_mib } else { 0.0 },
+        false,
+    ))
+};
 const BOUND: Column =
     Column { zero: "none", ..without_ratio(column("bound, MiB", |found| found.bound_mib, false)) };
 const DEAF: Column =

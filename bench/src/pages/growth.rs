@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::capitalized;
 use super::notes::Notes;
-use super::numbers::{median, of, peers};
+use super::numbers::{Spread, of, peers};
 use crate::Fault;
 use crate::peers::Peer;
 use crate::plot::{self, Line, short};
@@ -63,8 +63,7 @@ fn about(series: &str) -> &'static str {
 fn line(runs: &[&Run], peer: Peer, points: &[(u32, Workload)]) -> Line {
     let points = points.iter().filter_map(|(x, workload)| {
         let runs = of(runs, peer).filter(|run| run.workload.name == workload.name);
-        let mut costs: Vec<f64> = runs.map(|run| run.found.cpu_us_per_delivery).collect();
-        let cost = median(&mut costs);
+        let cost = Spread::of(runs.map(|run| run.found.cpu_us_per_delivery).collect())?.median;
         // A clock of hundredths of a second may say that a short run cost nothing.
         (cost > 0.0).then(|| (f64::from(*x), cost))
     });

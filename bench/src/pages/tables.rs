@@ -7,18 +7,18 @@ use std::path::Path;
 use super::capitalized;
 use super::columns::{BUSY, CPU, Column, DELIVERIES, JOIN_CPU, JOINS, columns};
 use super::notes::Notes;
-use super::numbers::{median, of, peers, range, ratio, ratio_of, values};
+use super::numbers::{Spread, of, peers, ratio, ratios, values};
 use crate::Fault;
 use crate::peers::Peer;
 use crate::plot::{self, Bar, short};
 use crate::report::Run;
-use crate::workload::{self, Kind, Size, Workload};
+use crate::workload::{self, Kind, Size};
 
 /// All workloads that were run on one core.
 pub(super) fn tables(runs: &[&Run], notes: &Notes, drawings: &Path) -> Result<String, Fault> {
     let mut page = String::new();
     for workload in workload::all(Size::Full) {
-        let of_it = of_workload(runs, &workload);
+        let of_it = of_workload(runs, &workload.name);
         if of_it.is_empty() {
             continue;
         }
@@ -37,8 +37,8 @@ pub(super) fn tables(runs: &[&Run], notes: &Notes, drawings: &Path) -> Result<St
     Ok(page)
 }
 
-fn of_workload<'r>(runs: &[&'r Run], workload: &Workload) -> Vec<&'r Run> {
-    runs.iter().filter(|run| run.workload.name == workload.name).copied().collect()
+pub(super) fn of_workload<'r>(runs: &[&'r Run], workload: &str) -> Vec<&'r Run> {
+    runs.iter().filter(|run| run.workload.name == workload).copied().collect()
 }
 
 fn table(runs: &[&Run], columns: &[Column]) -> String {
@@ -59,9 +59,7 @@ fn table(runs: &[&Run], columns: &[Column]) -> String {
         for column in columns {
             let _ = write!(page, " {} |", cell(values(runs, peer, column), column));
             if column.has_ratio {
-                let ratio = ratio(runs, peer, column);
-                let text = ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"));
-                let _ = write!(page, " {text} |");
+                let _ = write!(page, " {} |", times(ratio(runs, peer, column)));
             }
         }
         page.push('\n');
@@ -69,16 +67,32 @@ fn table(runs: &[&Run], columns: &[Column]) -> String {
     page
 }
 
-/// Median, least and most.
-fn cell(mut values: Vec<f64>, column: &Column) -> String {
-    let (least, most) = range(&values);
-    if values.is_empty() {
-        return "–".into();
+/// The median, and what is around it.
+fn cell(values: Vec<f64>, column: &Column) -> String {
+    let is_zero = values.iter().all(|value| *value <= 0.0);
+    match Spread::of(values) {
+        None => "–".into(),
+        Some(_) if is_zero => column.zero.into(),
+        spread if column.is_times => times(spread),
+        Some(spread) => number(spread),
     }
-    if most <= 0.0 {
-        return column.zero.into();
+}
+
+/// A number of its own, and what is around it.
+pub(super) fn number(Spread { median, low, high, count }: Spread) -> String {
+    if count == 1 {
+        return short(median);
     }
-    format!("{} ({}–{})", short(median(&mut values)), short(least), short(most))
+    format!("{} ({}–{})", short(median), short(low), short(high))
+}
+
+/// A multiple of something else, and what is around it.
+pub(super) fn times(ratio: Option<Spread>) -> String {
+    match ratio {
+        None => "–".into(),
+        Some(Spread { median, count: 1, .. }) => format!("{median:.2}"),
+        Some(Spread { median, low, high, .. }) => format!("{median:.2} ({low:.2}–{high:.2})"),
+    }
 }
 
 /// A line for each server that failed, with the last reason.
@@ -99,12 +113,8 @@ fn failures(runs: &[&Run]) -> String {
 
 fn bars(runs: &[&Run], column: &Column) -> Vec<Bar> {
     let bar = |peer: Peer| {
-        let mut values = values(runs, peer, column);
-        (!values.is_empty()).then(|| Bar {
-            label: peer.title().into(),
-            range: range(&values),
-            median: median(&mut values),
-        })
+        let Spread { median, low, high, .. } = Spread::of(values(runs, peer, column))?;
+        Some(Bar { label: peer.title().into(), range: (low, high), median })
     };
     peers(runs).into_iter().filter_map(bar).collect()
 }
@@ -113,7 +123,7 @@ fn bars(runs: &[&Run], column: &Column) -> Vec<Bar> {
 pub(super) fn scaling(one: &[&Run], two: &[&Run]) -> String {
     let mut page = String::new();
     for workload in workload::all(Size::Full) {
-        let (one, two) = (of_workload(one, &workload), of_workload(two, &workload));
+        let (one, two) = (of_workload(one, &workload.name), of_workload(two, &workload.name));
         let own =
             |runs: &[&Run], column: &Column| cell(values(runs, Peer::Lethewire, column), column);
         let (speed, cost) = match workload.kind {
@@ -123,13 +133,10 @@ pub(super) fn scaling(one: &[&Run], two: &[&Run]) -> String {
         if of(&one, Peer::Lethewire).count() == 0 || of(&two, Peer::Lethewire).count() == 0 {
             continue;
         }
-        let times = |column: &Column| {
-            let ratio = ratio_of(
-                &of(&two, Peer::Lethewire).collect::<Vec<_>>(),
-                &of(&one, Peer::Lethewire).collect::<Vec<_>>(),
-                column,
-            );
-            ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"))
+        let better = |column: &Column| {
+            let own: Vec<&Run> = of(&two, Peer::Lethewire).collect();
+            let other: Vec<&Run> = of(&one, Peer::Lethewire).collect();
+            times(Spread::of(ratios(&own, &other, column)))
         };
         let _ = writeln!(
             page,
@@ -137,10 +144,10 @@ pub(super) fn scaling(one: &[&Run], two: &[&Run]) -> String {
             workload.name,
             own(&one, speed),
             own(&two, speed),
-            times(speed),
+            better(speed),
             own(&one, cost),
             own(&two, cost),
-            times(cost),
+            better(cost),
             own(&two, &BUSY)
         );
     }

@@ -22,7 +22,7 @@ const LIMITS: &[(&str, &str)] = &[
     ("LOG_LEVEL", "warn"),
     ("LOG_AGGREGATE_INTERVAL_S", "0"),
     ("ROOM_MEMBERS_MAX", "10000"),
-    ("MAX_MSGS_PER_10S", "1000000"),
+    ("MAX_MSGS_PER_10S", "10000000"),
     ("MAX_BYTES_PER_10S", "1073741824"),
     ("MAX_FRAMES_PER_10S", "10000000"),
     ("MAX_RAW_BYTES_PER_10S", "2147483648"),

@@ -1,7 +1,7 @@
 //! Who does not read, or reads too slowly: it costs the relay its bound, and then nothing.
 
 use super::{BINARY, Scene};
-use crate::harness::{Ending, Rogue, TALK_BYTES, masked};
+use crate::harness::{Ending, Rogue, TALK_BYTES, masked, within};
 use lethewire::core::close::Close;
 use lethewire::metrics::Count;
 
@@ -49,6 +49,8 @@ async fn a_member_that_never_reads_what_it_says_itself() {
     let mut rogue = rogue.upgraded(&scene.relay.mint(&room.id, "sr")).await;
     let message = masked(BINARY, &[&[1, 2, 0, 0][..], &vec![7; TALK_BYTES]].concat());
     rogue.write(&message.repeat(300)).await;
+    // It is no member any more at once; its socket is given the time of a closing handshake.
+    within("its leave", scene.relay.until("its leave", |now| now.members == 2)).await;
     scene.relay.until("its end", |now| now.connections == 2).await;
     assert_eq!(scene.relay.totals().closed(Close::SlowConsumer), 1);
     drop(rogue);

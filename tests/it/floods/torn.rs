@@ -1,7 +1,7 @@
 //! Sockets that are torn down at every stage of a connection, in every way.
 
 use super::{BINARY, Scene};
-use crate::harness::{JSON, Rogue, handshake, masked};
+use crate::harness::{JSON, Rogue, handshake, masked, within};
 
 /// How a socket ends.
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +57,11 @@ async fn tear(tear: Tear) {
             Tear::Reset => rogue.reset(),
             Tear::Half => {
                 rogue.half_close().await;
-                while rogue.sip(4096).await > 0 {}
+                within(what, async { while rogue.sip(4096).await > 0 {} }).await;
             }
         }
+        within(what, scene.relay.until(what, |now| (now.connections, now.members) == (2, 2))).await;
         scene.pair.goes_on().await;
-        scene.relay.until(what, |now| (now.connections, now.members) == (2, 2)).await;
     }
     scene.ends_well().await;
 }

@@ -95,13 +95,14 @@ impl Rogue {
     }
 
     /// Sends a large message and waits until the relay has taken it, again and again, until it hears
-    /// that somebody left. Whatever should happen in between is `meanwhile`.
+    /// that somebody left: at most [`WITHIN`] after the message. Whatever should happen in between is
+    /// `meanwhile`.
     pub(crate) async fn talks_until_a_leave(&mut self, mut meanwhile: impl AsyncFnMut()) {
         let message = masked(0x82, &[&[1, 1, 0, 0][..], &vec![7; TALK_BYTES]].concat());
         for _ in 0..1000 {
             self.write(&message).await;
             meanwhile().await;
-            if !self.acked().await {
+            if !within("an ack or a leave", self.acked()).await {
                 return;
             }
         }

@@ -23,6 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that the relay puts before a payload.
 const RELAY_HEAD: usize = 20;
 
+/// How long messages took, in microseconds.
+pub(crate) type Delays = Histogram<u64>;
+
+/// When the rooms talk, and from when on it counts.
+struct Span {
+    begun: Instant,
+    before: Duration,
+    end: Duration,
+}
+
 /// Rooms of two.
 pub(crate) struct Rooms(Vec<Room>);
 
@@ -50,42 +60,34 @@ impl Rooms {
         Ok(Self(rooms))
     }
 
-    /// Lets each room talk at its own beat, and notes how long each message took.
-    pub(crate) fn talk(
-        &mut self,
-        time: Duration,
-        delays: &mut Histogram<u64>,
-    ) -> Result<(), Fault> {
-        let begun = Instant::now();
+    /// Lets each room talk at its own beat, first for a while that does not count, and says how long
+    /// each message took after that, in microseconds.
+    pub(crate) fn talk(&mut self, before: Duration, time: Duration) -> Result<Delays, Fault> {
+        let span = &Span { begun: Instant::now(), before, end: before + time };
         std::thread::scope(|scope| {
             let rooms: Vec<_> = (0..)
                 .zip(&mut self.0)
                 .map(|(place, room)| {
                     // One after the other, so that they are spread over the beat.
                     let first = BEAT * place / ROOMS;
-                    scope.spawn(move || room.talk(begun, first, time))
+                    scope.spawn(move || room.talk(span, first))
                 })
                 .collect();
+            let mut delays = Delays::new(3)?;
             for room in rooms {
                 delays.add(&room.join().map_err(|_| "a room panicked")??)?;
             }
-            Ok(())
+            Ok(delays)
         })
     }
 }
 
 impl Room {
-    /// Says a message at each beat, each member in turn, and notes how long it took to the other
-    /// one, in microseconds.
-    fn talk(
-        &mut self,
-        begun: Instant,
-        mut due: Duration,
-        time: Duration,
-    ) -> Result<Histogram<u64>, Fault> {
-        let mut delays = Histogram::new(3)?;
-        while due < time {
-            if let Some(wait) = due.checked_sub(begun.elapsed()) {
+    /// Says a message at each beat, each member in turn, and notes how long it took to the other one.
+    fn talk(&mut self, span: &Span, mut due: Duration) -> Result<Delays, Fault> {
+        let mut delays = Delays::new(3)?;
+        while due < span.end {
+            if let Some(wait) = due.checked_sub(span.begun.elapsed()) {
                 std::thread::sleep(wait);
             }
             let [one, other] = &mut self.members;
@@ -96,7 +98,9 @@ impl Room {
             if listener.hear()? != self.said.to_be_bytes() {
                 return Err("a healthy member heard something else".into());
             }
-            delays.record(u64::try_from(sent.elapsed().as_micros())?)?;
+            if due >= span.before {
+                delays.record(u64::try_from(sent.elapsed().as_micros())?)?;
+            }
             self.said += 1;
             due += BEAT;
         }
