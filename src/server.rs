@@ -19,10 +19,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admission::addresses::AddressGuard;
+use crate::admission::shared::Shared as OtherNodes;
 use crate::clock;
 use crate::config::{Config, Loaded, TrustProxy};
 use crate::conn;
@@ -44,6 +46,8 @@ pub struct Server {
 struct Shared {
     app: Arc<App>,
     tracker: TaskTracker,
+    /// The tasks of the bus, which outlive the connections.
+    bus_tasks: TaskTracker,
     /// One permit per connection that may be a member's.
     places: Arc<Semaphore>,
     /// One permit per connection above a limit that is told so.
@@ -59,7 +63,7 @@ impl Server {
     ///
     /// When an address cannot be listened on, or a configured header is none.
     pub fn bind(loaded: Loaded) -> io::Result<Self> {
-        let Loaded { config, keys, .. } = loaded;
+        let Loaded { config, keys, bus, notes: _ } = loaded;
         let listener = listen(config.server.listen(), config.server.listen_backlog)?;
         outlast(&listener, config.limit.user_timeout())?;
         let operations = match config.server.ops_listen {
@@ -68,8 +72,9 @@ impl Server {
         };
         let places = usize::try_from(config.limit.connections).unwrap_or(usize::MAX);
         let shared = Shared {
-            app: Arc::new(App::new(config, keys)?),
+            app: Arc::new(App::new(config, keys, bus.as_ref())?),
             tracker: TaskTracker::new(),
+            bus_tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             apologies: Arc::new(Semaphore::new(APOLOGIES_MAX)),
             operators: Arc::new(Semaphore::new(OPERATORS_MAX as usize)),
@@ -105,6 +110,15 @@ impl Server {
             background.spawn(accept_operations(Arc::clone(&shared), operations));
         }
         background.spawn(sweep(Arc::clone(&shared)));
+        let stop_bus = CancellationToken::new();
+        // Also if this future is dropped.
+        let _stops_bus = stop_bus.clone().drop_guard();
+        if let Some(other_nodes) = &shared.app.shared {
+            let bus = Arc::clone(other_nodes.bus());
+            let tasks = shared.bus_tasks.clone();
+            shared.bus_tasks.spawn(bus.run(tasks, stop_bus.clone()));
+            background.spawn(refresh(Arc::clone(other_nodes)));
+        }
         if let Some(interval) = shared.app.config.log.aggregate_interval() {
             background.spawn(log_totals(Arc::clone(&shared), interval));
         }
@@ -115,6 +129,7 @@ impl Server {
             _ = background.join_next() => error!("a part of the relay failed; stopping"),
         }
         shared.drain().await;
+        shared.leave_bus(&stop_bus).await;
     }
 }
 
@@ -144,6 +159,34 @@ impl Shared {
             Ok(()) => info!("drained"),
             Err(_late) => warn!(members = self.app.hub.connections(), "the drain took too long"),
         }
+    }
+}
+
+impl Shared {
+    /// Says what is left to say to the other nodes, and ends the bus.
+    async fn leave_bus(&self, stop: &CancellationToken) {
+        let Some(other_nodes) = &self.app.shared else { return };
+        if self.app.config.feature.graceful_shutdown {
+            other_nodes.bus().finish().await;
+        }
+        stop.cancel();
+        self.bus_tasks.close();
+        if tokio::time::timeout(BUS_STOP_MAX, self.bus_tasks.wait()).await.is_err() {
+            warn!("the bus took too long to stop");
+        }
+    }
+}
+
+/// Longest time that the bus may take to stop, once there is nothing left to say.
+const BUS_STOP_MAX: Duration = Duration::from_secs(2);
+
+/// Says once a second which rooms are in use here, as far as it is time to.
+async fn refresh(other_nodes: Arc<OtherNodes>) {
+    let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        other_nodes.refresh(clock::now()).await;
     }
 }
 

@@ -37,6 +37,7 @@ const CORE: &[&str] = &[
     "close",
     "token",
     "admission",
+    "record",
     "frame",
     "wire",
     "entry",

@@ -7,6 +7,8 @@
 //! forgetting it would unlock it. The queue of endings holds exactly one entry per record, always
 //! at the record's true end, so nothing is searched and nothing ends late.
 
+mod installed;
+
 use std::collections::BTreeSet;
 use std::collections::hash_map::{self, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +20,8 @@ use crate::core::admission::{
 };
 use crate::core::id::RoomId;
 use crate::core::limit::Instant;
+
+pub use self::installed::Known;
 
 /// How many rooms are kept, and what their owners may choose.
 #[derive(Clone, Copy, Debug)]
@@ -92,17 +96,25 @@ struct Kept {
     records: HashMap<RoomId, Record>,
     /// When each record ends; with the name, because two can end at one moment.
     endings: BTreeSet<(Instant, RoomId)>,
+    /// When to tell other nodes again that somebody is in a room; at most one entry per record, and
+    /// none without other nodes.
+    refreshes: BTreeSet<(Instant, RoomId)>,
 }
 
 struct Record {
     /// Absent where an application's backend admits: then nobody can show an owner's secret.
     owner: Option<OwnerHash>,
     options: RoomOptions,
-    made_at: Instant,
+    /// When the room's time to live is over.
+    expires_at: Instant,
     /// Since when nobody is in the room; `None` while somebody is.
     empty_since: Option<Instant>,
     locked: bool,
     closed: bool,
+    /// The version that nodes share; 0 if this node alone knows the record.
+    version: u64,
+    /// When to tell other nodes again that somebody is in the room.
+    refresh_at: Option<Instant>,
 }
 
 impl Records {
@@ -129,7 +141,7 @@ impl Records {
     ) -> Result<Made, Refused> {
         let owner = owner.into();
         let mut kept = self.lock();
-        let Kept { records, endings } = &mut *kept;
+        let Kept { records, endings, .. } = &mut *kept;
         let count = records.len();
         match records.entry(*room) {
             hash_map::Entry::Occupied(record) if record.get().closed => Err(Refused::Closed),
@@ -143,10 +155,12 @@ impl Records {
                 let record = Record {
                     owner,
                     options,
-                    made_at: now,
+                    expires_at: now.after(Duration::from_secs(options.ttl_s.into())),
                     empty_since: Some(now),
                     locked: false,
                     closed: false,
+                    version: 0,
+                    refresh_at: None,
                 };
                 endings.insert((record.ends_at(self.limits.ends_idle), *room));
                 place.insert(record);
@@ -189,7 +203,7 @@ impl Records {
     pub fn set_options(&self, room: &RoomId, wanted: &WantedOptions) -> Result<View, Refused> {
         self.change(room, |record| {
             let changed = record.options.changed(wanted, &self.limits.ceilings);
-            record.options = changed.map_err(|_| Refused::Options)?;
+            record.set_options(changed.map_err(|_| Refused::Options)?);
             Ok(record.view())
         })
     }
@@ -222,6 +236,7 @@ impl Records {
             && kept.endings.first().is_some_and(|(ends_at, _)| *ends_at <= now)
             && let Some((_, room)) = kept.endings.pop_first()
         {
+            kept.schedule(&room, None);
             kept.records.remove(&room);
             ended.push(room);
         }
@@ -249,7 +264,14 @@ impl Records {
 
     fn set_empty_since(&self, room: &RoomId, empty_since: Option<Instant>) {
         let mut kept = self.lock();
-        kept.change(room, self.limits.ends_idle, |record| record.empty_since = empty_since);
+        let version = kept.change(room, self.limits.ends_idle, |record| {
+            record.empty_since = empty_since;
+            record.version
+        });
+        if version.is_some_and(|version| version > 0) {
+            // At the next sweep: whoever keeps the record counts its idle time from there.
+            kept.schedule(room, Some(Instant::START));
+        }
     }
 
     /// Changes a record that is not a tombstone.
@@ -293,7 +315,7 @@ impl Kept {
 
 impl Record {
     fn ends_at(&self, ends_idle: bool) -> Instant {
-        let lives_until = self.expires_at();
+        let lives_until = self.expires_at;
         match self.empty_since {
             Some(since) if ends_idle && !self.locked && !self.closed => {
                 lives_until.min(since.after(Duration::from_secs(self.options.idle_s.into())))
@@ -302,8 +324,13 @@ impl Record {
         }
     }
 
-    fn expires_at(&self) -> Instant {
-        self.made_at.after(Duration::from_secs(self.options.ttl_s.into()))
+    /// Changes the options; the time to live counts from when the room was made.
+    fn set_options(&mut self, options: RoomOptions) {
+        let seconds = |count: u32| Duration::from_secs(count.into());
+        let ends = self.expires_at.since(Instant::START) + seconds(options.ttl_s);
+        let ends = ends.saturating_sub(seconds(self.options.ttl_s));
+        self.expires_at = Instant::START.after(ends);
+        self.options = options;
     }
 
     fn view(&self) -> View {
@@ -311,7 +338,7 @@ impl Record {
             options: self.options,
             locked: self.locked,
             closed: self.closed,
-            expires_at: self.expires_at(),
+            expires_at: self.expires_at,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::{BusAccess, Config, Topology};
+
 /// Where and how to reach Redis.
 #[derive(Clone)]
 pub struct BusSettings {
@@ -39,6 +41,31 @@ pub enum Servers {
 }
 
 impl BusSettings {
+    /// What a configuration says.
+    pub fn of(config: &Config, access: &BusAccess) -> Self {
+        let urls = || access.urls.iter().map(|url| url.expose().to_owned());
+        let first = || urls().next().unwrap_or_default();
+        let servers = match access.topology {
+            Topology::Single => Servers::Single(first()),
+            Topology::Cluster => Servers::Cluster(urls().collect()),
+            Topology::Shards => Servers::Shards(urls().collect()),
+            Topology::Sentinel => Servers::Sentinel {
+                sentinels: urls().collect(),
+                master: config.bus.sentinel_master.clone(),
+                login: Some(first()),
+            },
+        };
+        let mut settings = Self::new(servers);
+        settings.connect_timeout = config.bus.connect_timeout();
+        settings.timeout = config.bus.timeout();
+        settings.inbox_bytes_max = config.bus.inbox_bytes as usize;
+        if let Some(workers) = usize::try_from(config.server.worker_threads).ok().filter(|n| *n > 0)
+        {
+            settings.workers = workers;
+        }
+        settings
+    }
+
     /// The built-in bounds.
     pub fn new(servers: Servers) -> Self {
         Self {

@@ -7,7 +7,8 @@
 //!
 //! Leaves first: [`id`] (names), [`limit`] (token bucket), [`close`] (why a connection ends),
 //! [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames), [`entry`] (what nodes tell each
-//! other), [`order`] (what comes next in an order that nodes share).
+//! other), [`order`] (what comes next in an order that nodes share), [`record`] (what they share of an
+//! empty room).
 
 pub mod admission;
 pub mod close;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod id;
 pub mod limit;
 pub mod order;
+pub mod record;
 pub mod secret;
 pub mod token;
 pub mod wire;

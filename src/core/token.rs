@@ -273,6 +273,11 @@ impl Keys {
         Ok(Self { keys, stand_in: hmac(&[0; SECRET_LEN_MIN]) })
     }
 
+    /// The name of a key in the list, which is the same on every node, wherever in its list it is.
+    pub fn kid(&self, index: KidIndex) -> Option<&Kid> {
+        self.keys.get(usize::from(index.0)).map(|key| &key.kid)
+    }
+
     /// Makes a token with the first key.
     ///
     /// The lifetime is at least a second and at most what `policy` allows, the session at least a

@@ -13,8 +13,11 @@ use super::status;
 use crate::admission::addresses::Addresses;
 use crate::admission::records::Records;
 use crate::admission::replay::Replay;
+use crate::admission::shared::Shared;
+use crate::admission::warm_up::WarmUp;
+use crate::bus::{Bus, BusSettings};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{BusAccess, Config};
 use crate::core::token::{Keys, Policy};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -40,6 +43,10 @@ pub struct App {
     pub(super) origins: Origins,
     pub(super) fixed: Fixed,
     pub(super) info: Bytes,
+    /// What is shared with other nodes; absent on a node of its own.
+    pub shared: Option<Arc<Shared>>,
+    /// Set on a node that shares rooms and has just started.
+    pub(super) warm_up: Option<WarmUp>,
     draining: CancellationToken,
     drain_asked: CancellationToken,
 }
@@ -49,12 +56,25 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a configured header is none, or the system has no random bytes.
-    pub fn new(config: Config, keys: Keys) -> io::Result<Self> {
+    /// When a configured header is none, an address of the bus cannot be read, or the system has no
+    /// random bytes.
+    pub fn new(config: Config, keys: Keys, access: Option<&BusAccess>) -> io::Result<Self> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let records = Arc::new(Records::new((&*config).into()));
         let hub = Hub::new(Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&records));
+        let shared = match access {
+            Some(access) => {
+                let settings = BusSettings::of(&config, access);
+                let bus = Bus::connect(settings, &access.secret, Arc::clone(&metrics))?;
+                let (records, metrics) = (Arc::clone(&records), Arc::clone(&metrics));
+                Some(Arc::new(Shared::new(bus, records, metrics, &config)))
+            }
+            None => None,
+        };
+        let warm_up = config.bus.warm_up().filter(|_| shared.is_some());
+        let places = u64::from(config.limit.connections);
+        let warm_up = warm_up.map(|over| WarmUp::new(places, over, clock::now()));
         let feature = &config.feature;
         let policy = config.token.policy();
         let addresses = Addresses::of(&config, clock::now())?;
@@ -74,6 +94,8 @@ impl App {
             hub,
             replay,
             addresses,
+            shared,
+            warm_up,
             keys,
             policy,
             fixed,
@@ -84,6 +106,11 @@ impl App {
     /// that are slow.
     pub fn is_short_of_memory(&self) -> bool {
         self.memory.is_short() || self.hub.is_short_of_memory()
+    }
+
+    /// Whether rooms are shared with other nodes that cannot be asked now.
+    pub fn is_cut_off(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !shared.bus().is_up())
     }
 
     /// Answers "not ready" and takes no new members from now on.

@@ -21,6 +21,7 @@ use super::problem::Problem;
 use super::{Answer, App};
 use crate::admission::records;
 use crate::admission::replay::Burn;
+use crate::admission::shared::Failure;
 use crate::clock;
 use crate::core::close::{Advice, Close};
 use crate::core::limit::Instant;
@@ -35,7 +36,7 @@ const BEARER: &str = "lethewire.bearer.";
 
 /// Answers a handshake. With 101 comes who may now speak on the connection, or the code to close
 /// it with.
-pub(super) fn upgrade(
+pub(super) async fn upgrade(
     app: &App,
     from: IpAddr,
     request: &mut Request<Incoming>,
@@ -43,7 +44,8 @@ pub(super) fn upgrade(
     check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
     let offer = Offer::of(request.headers());
     let speaks = offer.version;
-    let admitted = if speaks { admit(app, &offer) } else { Err(Close::UnsupportedVersion.into()) };
+    let admitted =
+        if speaks { admit(app, &offer).await } else { Err(Close::UnsupportedVersion.into()) };
     let admitted = match admitted {
         Ok(reservation) => Ok(reservation),
         Err(Refused { close, why }) => {
@@ -140,13 +142,26 @@ impl From<Close> for Refused {
     }
 }
 
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Down => Self { close: Close::Overload, why: Refusal::Bus },
+            Failure::Refused(records::Refused::Closed) => Close::RoomClosed.into(),
+            Failure::Refused(_full) => Self { close: Close::Overload, why: Refusal::Rooms },
+        }
+    }
+}
+
 /// Checks the token, takes a place in its room, and uses the token up.
-fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
+async fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
     let now = clock::now();
     let token = offer.token?;
     let verified = app.keys.verify(&app.policy, token, clock::unix_now());
     let claims = verified.map_err(TokenError::close)?;
-    make_room(app, &claims, now)?;
+    if let Some(shared) = &app.shared {
+        shared.load(&claims.room).await?;
+    }
+    make_room(app, &claims, now).await?;
     let grant = Grant { cap: claims.cap, session_s: claims.session };
     let reservation = app.hub.reserve(&claims.room, grant)?;
     if let Some(replay) = &app.replay {
@@ -154,24 +169,33 @@ fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
             Burn::Used => Refused { close: Close::TokenUsed, why: Refusal::TokenUsed },
             Burn::Full => Refused { close: Close::Overload, why: Refusal::ReplayFull },
         })?;
+        burn_everywhere(app, &claims).await?;
     }
     Ok(reservation)
 }
 
+/// Uses the token up on all nodes. Whether it was used before must be known.
+async fn burn_everywhere(app: &App, claims: &Claims) -> Result<(), Refused> {
+    let Some((shared, kid)) = app.shared.as_ref().zip(app.keys.kid(claims.kid)) else {
+        return Ok(());
+    };
+    let is_first = shared.burn(kid, claims.jti).await.map_err(Failure::from)?;
+    let used = Refused { close: Close::TokenUsed, why: Refusal::TokenUsed };
+    if is_first { Ok(()) } else { Err(used) }
+}
+
 /// A token that says so makes its room; an application's backend has no other way.
-fn make_room(app: &App, claims: &Claims, now: Instant) -> Result<(), Refused> {
+async fn make_room(app: &App, claims: &Claims, now: Instant) -> Result<(), Refused> {
     if !claims.cap.contains(Cap::CREATE) || app.records.view(&claims.room).is_some() {
         return Ok(());
     }
     let options = *app.records.ceilings();
-    match app.records.create(&claims.room, None, options, now) {
-        Ok(made) => {
-            app.metrics.add(Count::RecordsMade, u64::from(made.new));
-            Ok(())
-        }
-        Err(records::Refused::Closed) => Err(Close::RoomClosed.into()),
-        Err(_full) => Err(Refused { close: Close::Overload, why: Refusal::Rooms }),
-    }
+    let made = match &app.shared {
+        Some(shared) => shared.create(&claims.room, None, options).await?,
+        None => app.records.create(&claims.room, None, options, now).map_err(Failure::from)?,
+    };
+    app.metrics.add(Count::RecordsMade, u64::from(made.new));
+    Ok(())
 }
 
 /// The value of a field that must be there once.

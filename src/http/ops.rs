@@ -14,8 +14,10 @@ use super::headers::Dress;
 use super::problem::{Kind, Problem};
 use super::{Answer, App, answer, empty, finish, framing, is_get, json, status};
 use crate::admission::records::Refused;
+use crate::admission::shared::{Failure, Shared};
 use crate::clock;
 use crate::core::id::RoomId;
+use crate::metrics::Count;
 
 /// Answers one request of the operations listener.
 pub(super) async fn answer_to(app: &App, request: Request<Incoming>) -> Answer {
@@ -53,7 +55,7 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Problem>
         }
         Route::CloseRoom => {
             let body = JsonBody::read(request, &app.config.http).await?;
-            close_room(app, &body)
+            close_room(app, &body).await
         }
     }
 }
@@ -83,11 +85,14 @@ fn config(app: &App) -> Answer {
 
 /// Closes a room by its name, as somebody who knows the link can compute it for a report. A room
 /// that the relay has forgotten gets a tombstone, so that it cannot be restored either.
-fn close_room(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
+async fn close_room(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
     let asked: CloseRoom<'_> = body.parse()?;
     let bad = || Problem::bad_request("room is base64url of 16 to 32 bytes");
     let room = RoomId::from_base64url(asked.room).ok_or_else(bad)?;
     let options = *app.records.ceilings();
+    if let Some(shared) = &app.shared {
+        return close_everywhere(app, shared, &room).await;
+    }
     let now = clock::now();
     match app.records.create(&room, None, options, now) {
         Ok(_) => app.hub.close_room(&room, now),
@@ -97,6 +102,23 @@ fn close_room(app: &App, body: &JsonBody) -> Result<Answer, Problem> {
         }
     }
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// The same where rooms are shared.
+async fn close_everywhere(app: &App, shared: &Shared, room: &RoomId) -> Result<Answer, Problem> {
+    let closed = async {
+        shared.load(room).await?;
+        shared.create(room, None, *app.records.ceilings()).await?;
+        shared.close(room).await
+    };
+    match closed.await {
+        Ok(()) => {
+            app.metrics.add(Count::RoomsClosed, 1);
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        Err(Failure::Refused(Refused::Closed)) => Ok(empty(StatusCode::NO_CONTENT)),
+        Err(_) => Err(Problem::reduced_capacity()),
+    }
 }
 
 #[derive(Deserialize)]

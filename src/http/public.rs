@@ -24,6 +24,7 @@ use super::{
     Answer, App, Caller, client, empty, finish, framing, handshake, is_get, rooms, status,
 };
 use crate::admission::addresses::AddressGuard;
+use crate::clock;
 use crate::config::{Admission, TrustProxy};
 use crate::core::close::Close;
 use crate::hub::Reservation;
@@ -135,6 +136,9 @@ fn route(
     if app.is_short_of_memory() && !matches!(route, Route::Owner) {
         return Err(app.no_place(Refusal::Memory).closing());
     }
+    if app.is_cut_off() {
+        return Err(app.no_place(Refusal::Bus).closing());
+    }
     let server = &app.config.server;
     let from = client::address(caller.client, request.headers(), server).ok_or_else(|| {
         app.metrics.refused(Refusal::Forwarded);
@@ -142,6 +146,9 @@ fn route(
     })?;
     if let Route::WebSocket = route {
         app.take_handshake(from)?;
+        if app.warm_up.as_ref().is_some_and(|warm_up| !warm_up.take(clock::now())) {
+            return Err(app.no_place(Refusal::WarmUp));
+        }
         // Behind X-Forwarded-For, whose a connection is is known only here.
         let address = match server.trust_proxy {
             TrustProxy::Forwarded(_) => {
@@ -149,7 +156,7 @@ fn route(
             }
             TrustProxy::Nobody | TrustProxy::ProxyProtocol => None,
         };
-        let (answer, reservation) = handshake::upgrade(app, from, &mut request)?;
+        let (answer, reservation) = handshake::upgrade(app, from, &mut request).await?;
         *dress = Dress::Upgrade;
         *admitted = Some(Admitted { reservation, address });
         return Ok(Routed::Answer(answer));
@@ -168,9 +175,9 @@ async fn call(
     let ws = ws_url(app, request.headers());
     let answered = match JsonBody::read(request, &app.config.http).await {
         Ok(body) => match route {
-            Route::Rooms => rooms::create(app, &body, from, ws),
-            Route::Tokens => rooms::token(app, &body, from, ws),
-            _ => rooms::rule(app, &body, from),
+            Route::Rooms => rooms::create(app, &body, from, ws).await,
+            Route::Tokens => rooms::token(app, &body, from, ws).await,
+            _ => rooms::rule(app, &body, from).await,
         },
         Err(problem) => Err(problem),
     };

@@ -14,6 +14,7 @@ use super::body::{JsonBody, Object};
 use super::problem::{Kind, Problem};
 use super::{Answer, App, empty, json};
 use crate::admission::records::{Refused, View};
+use crate::admission::shared::{Failure, Shared};
 use crate::clock;
 use crate::core::admission::{
     AdmissionKey, OwnerHash, OwnerSecret, PaddingPolicy, RoomOptions, WantedOptions, room_id,
@@ -24,7 +25,7 @@ use crate::core::token::Cap;
 use crate::metrics::{Count, Refusal};
 
 /// `POST /v1/rooms`: makes a room, or restores it, and hands out a token for it.
-pub(super) fn create(
+pub(super) async fn create(
     app: &App,
     body: &JsonBody,
     from: IpAddr,
@@ -38,6 +39,7 @@ pub(super) fn create(
     let options = ceilings.changed(&wanted, ceilings).map_err(|_| BAD_OPTIONS)?;
     let room = room_id(&key, &owner);
     let now = clock::now();
+    load(app, &room).await?;
     match app.records.view(&room) {
         Some(view) => {
             app.take_token(from)?;
@@ -47,7 +49,7 @@ pub(super) fn create(
         None => app.take_room(from)?,
     }
     // Also for a room that is there: one that was made without an owner learns its owner here.
-    let new = make(app, &room, owner, options, now)?;
+    let new = make(app, &room, owner, options, now).await?;
     let token = mint(app, &room, Cap::SEND.with(Cap::RECEIVE))?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let room = Some(room.to_base64url());
@@ -55,7 +57,7 @@ pub(super) fn create(
 }
 
 /// `POST /v1/tokens`: hands out a token for a room that is there.
-pub(super) fn token(
+pub(super) async fn token(
     app: &App,
     body: &JsonBody,
     from: IpAddr,
@@ -68,6 +70,7 @@ pub(super) fn token(
     let secret = secret.transpose()?;
 
     app.take_token(from)?;
+    load(app, &room).await?;
     let view = app.records.authorize(&room, &key);
     let owner = secret.as_ref().is_none_or(|secret| app.records.owner_matches(&room, secret));
     let Some(view) = view.filter(|_| owner) else { return Err(not_admitted(app, from)) };
@@ -82,57 +85,109 @@ pub(super) fn token(
 }
 
 /// `POST /v1/owner`: closes, locks, unlocks a room, changes its options, or removes a member.
-pub(super) fn rule(app: &App, body: &JsonBody, from: IpAddr) -> Result<Answer, Problem> {
+pub(super) async fn rule(app: &App, body: &JsonBody, from: IpAddr) -> Result<Answer, Problem> {
     let asked: Rule<'_> = body.parse()?;
     let room = RoomId::from_base64url(asked.room).ok_or(BAD_ROOM)?;
     let secret = OwnerSecret::from_base64url(asked.owner_secret).ok_or(BAD_OWNER)?;
     let member = asked.member.map(|text| MemberId::from_base64url(text).ok_or(BAD_MEMBER));
     let member = member.transpose()?;
+    load(app, &room).await?;
     if !app.records.owner_matches(&room, &secret) {
         return Err(not_admitted(app, from));
     }
     if app.records.view(&room).is_some_and(|view| view.closed) {
         return Err(refuse(app, Refusal::RoomClosed, Kind::RoomClosed));
     }
-    let now = clock::now();
-    match (asked.op, member, asked.options) {
-        ("close", None, None) => app.hub.close_room(&room, now),
-        ("lock", None, None) => app.hub.set_locked(&room, true, now),
-        ("unlock", None, None) => app.hub.set_locked(&room, false, now),
-        ("kick", Some(member), None) if app.hub.kick(&room, member, now) => {}
-        ("kick", Some(_absent), None) => return Err(Kind::NotFound.into()),
-        ("limits", None, Some(options)) => {
-            app.records.set_options(&room, &options.0.wanted()?).map_err(
-                |refused| match refused {
-                    Refused::Options => BAD_OPTIONS.into(),
-                    Refused::Closed | Refused::Full => Problem::from(Kind::RoomClosed),
-                    Refused::Unknown => not_admitted(app, from),
-                },
-            )?;
-            app.hub.options_changed(&room, now);
-        }
+    let op = match (asked.op, member, asked.options) {
+        ("close", None, None) => Op::Close,
+        ("lock", None, None) => Op::Lock(true),
+        ("unlock", None, None) => Op::Lock(false),
+        ("kick", Some(member), None) => Op::Kick(member),
+        ("limits", None, Some(options)) => Op::Limits(options.0.wanted()?),
         _ => return Err(Problem::bad_request("no such op, or not with these fields")),
+    };
+    let done = match &app.shared {
+        Some(shared) => op.on_all_nodes(shared, &room).await,
+        None => op.here(app, &room),
+    };
+    match done {
+        Ok(true) => Ok(empty(StatusCode::NO_CONTENT)),
+        Ok(false) => Err(Kind::NotFound.into()),
+        Err(Failure::Refused(Refused::Unknown)) => Err(not_admitted(app, from)),
+        Err(failure) => Err(refused(app, failure)),
     }
-    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// What an owner may ask for.
+enum Op {
+    Close,
+    Lock(bool),
+    Kick(MemberId),
+    Limits(WantedOptions),
+}
+
+impl Op {
+    /// Does it on a node of its own. False if there is nobody to kick.
+    fn here(&self, app: &App, room: &RoomId) -> Result<bool, Failure> {
+        let now = clock::now();
+        match self {
+            Self::Close => app.hub.close_room(room, now),
+            Self::Lock(locked) => app.hub.set_locked(room, *locked, now),
+            Self::Kick(member) => return Ok(app.hub.kick(room, *member, now)),
+            Self::Limits(wanted) => {
+                app.records.set_options(room, wanted)?;
+                app.hub.options_changed(room, now);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Does it where rooms are shared: it takes effect as the bus says it. False if there is nobody
+    /// to kick.
+    async fn on_all_nodes(&self, shared: &Shared, room: &RoomId) -> Result<bool, Failure> {
+        match self {
+            Self::Close => shared.close(room).await?,
+            Self::Lock(locked) => shared.set_locked(room, *locked).await?,
+            Self::Kick(member) => return Ok(shared.kick(room, *member).await?),
+            Self::Limits(wanted) => shared.set_options(room, wanted).await?,
+        }
+        Ok(true)
+    }
 }
 
 /// Makes a record, or finds it. Says whether it is new.
-fn make(
+async fn make(
     app: &App,
     room: &RoomId,
     owner: OwnerHash,
     options: RoomOptions,
     now: Instant,
 ) -> Result<bool, Problem> {
-    match app.records.create(room, owner, options, now) {
-        Ok(made) => {
-            app.metrics.add(Count::RecordsMade, u64::from(made.new));
-            Ok(made.new)
+    let made = match &app.shared {
+        Some(shared) => shared.create(room, owner, options).await,
+        None => app.records.create(room, owner, options, now).map_err(Failure::from),
+    };
+    let made = made.map_err(|failure| refused(app, failure))?;
+    app.metrics.add(Count::RecordsMade, u64::from(made.new));
+    Ok(made.new)
+}
+
+/// Brings what is known of a room up to date with the other nodes, if there are any.
+async fn load(app: &App, room: &RoomId) -> Result<(), Problem> {
+    let Some(shared) = &app.shared else { return Ok(()) };
+    shared.load(room).await.map_err(|failure| refused(app, failure))
+}
+
+/// How it is told that a room cannot be made, changed or looked up.
+fn refused(app: &App, failure: Failure) -> Problem {
+    match failure {
+        Failure::Down => at_capacity(app, Refusal::Bus),
+        Failure::Refused(Refused::Closed) => refuse(app, Refusal::RoomClosed, Kind::RoomClosed),
+        Failure::Refused(Refused::Options) => BAD_OPTIONS.into(),
+        Failure::Refused(Refused::Unknown) => {
+            refuse(app, Refusal::Admission, Kind::AdmissionFailed)
         }
-        Err(Refused::Closed) => Err(refuse(app, Refusal::RoomClosed, Kind::RoomClosed)),
-        Err(Refused::Full | Refused::Options | Refused::Unknown) => {
-            Err(at_capacity(app, Refusal::Rooms))
-        }
+        Failure::Refused(Refused::Full) => at_capacity(app, Refusal::Rooms),
     }
 }
 

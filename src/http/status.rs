@@ -34,6 +34,9 @@ pub(super) fn ready(app: &App) -> Result<Answer, Problem> {
             "queues: three quarters of limit.buffered_bytes are waiting",
         ));
     }
+    if app.config.bus.ready_check && app.is_cut_off() {
+        return Err(Problem::not_ready("bus: what this node publishes does not come back"));
+    }
     Ok(json(StatusCode::OK, &json!({ "ready": true })))
 }
 
@@ -84,7 +87,14 @@ pub(super) fn health(app: &App) -> Answer {
     let rooms = Check::of(room_records, limit(app.config.room.rooms_max), "rooms");
     let draining = app.is_draining();
     let short = app.memory.is_short();
-    let degraded = draining || short || connections.status == WARN || rooms.status == WARN;
+    let bus = app.shared.as_ref().map(|shared| {
+        let round_trip = shared.bus().round_trip();
+        let status = if shared.bus().is_up() { PASS } else { WARN };
+        let millis = round_trip.map_or(0, |time| time.as_millis());
+        Check { status, value: u64::try_from(millis).unwrap_or(u64::MAX), unit: "ms" }
+    });
+    let degraded =
+        app.is_cut_off() || draining || short || connections.status == WARN || rooms.status == WARN;
     let memory = resident_bytes().map(|bytes| Check {
         status: if short { WARN } else { PASS },
         value: bytes / MIB,
@@ -94,7 +104,7 @@ pub(super) fn health(app: &App) -> Answer {
         status: if degraded { "degraded" } else { "healthy" },
         timestamp: clock::unix_now().0,
         uptime: clock::now().since(Instant::START).as_secs(),
-        checks: Checks { connections, rooms, memory },
+        checks: Checks { connections, rooms, memory, bus },
         draining,
         version: env!("CARGO_PKG_VERSION"),
         instance_id: &app.config.server.instance_id,
@@ -120,6 +130,9 @@ struct Checks {
     rooms: Check,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<Check>,
+    /// The time that the last probe took to come back; 0 while it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus: Option<Check>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,229 @@
+//! Records that nodes share: what one node knows of them, and when it says that they are in use.
+//!
+//! Where nodes share rooms, a record here is what this node was last told. It is looked up anew
+//! before it decides anything, so that being told late does no harm; and it is what can be put back
+//! if whoever keeps it has lost it.
+
+use std::collections::hash_map;
+use std::time::Duration;
+
+use super::{Kept, Record, Records, Refused};
+use crate::core::id::RoomId;
+use crate::core::limit::Instant;
+use crate::core::record::{self, KEPT_MIN};
+
+/// A shared record as this node knows it.
+pub struct Known {
+    /// What it says; its `spare` has no meaning here.
+    pub record: record::Record,
+    /// Which version that was.
+    pub version: u64,
+    /// How long the room lives yet.
+    pub life: Duration,
+    /// Whether somebody is in the room on this node.
+    pub occupied: bool,
+}
+
+impl Records {
+    /// Takes over what nodes share of a room that lives for `life` yet. Who is in it stays.
+    ///
+    /// # Errors
+    ///
+    /// `Full` when this node knows as many rooms as it may.
+    pub fn install(
+        &self,
+        room: &RoomId,
+        shared: &record::Record,
+        version: u64,
+        life: Duration,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let ends_idle = self.limits.ends_idle;
+        let mut kept = self.lock();
+        let Kept { records, endings, .. } = &mut *kept;
+        let count = records.len();
+        let mut told = Record {
+            owner: shared.owner,
+            options: shared.options,
+            expires_at: now.after(life),
+            empty_since: Some(now),
+            locked: shared.locked,
+            closed: shared.closed,
+            version,
+            refresh_at: None,
+        };
+        match records.entry(*room) {
+            hash_map::Entry::Vacant(_) if count >= self.limits.rooms_max => {
+                return Err(Refused::Full);
+            }
+            hash_map::Entry::Vacant(place) => {
+                endings.insert((told.ends_at(ends_idle), *room));
+                place.insert(told);
+            }
+            hash_map::Entry::Occupied(mut place) => {
+                let known = place.get_mut();
+                endings.remove(&(known.ends_at(ends_idle), *room));
+                told.empty_since = known.empty_since.map(|_| now);
+                told.refresh_at = known.refresh_at;
+                endings.insert((told.ends_at(ends_idle), *room));
+                let is_occupied = told.empty_since.is_none();
+                let idle = Duration::from_secs(told.options.idle_s.into());
+                *known = told;
+                kept.schedule(room, is_occupied.then(|| now.after(refresh_period(idle))));
+            }
+        }
+        Ok(())
+    }
+
+    /// What this node knows of a room.
+    pub fn known(&self, room: &RoomId, now: Instant) -> Option<Known> {
+        let kept = self.lock();
+        let known = kept.records.get(room)?;
+        let record = record::Record {
+            owner: known.owner,
+            options: known.options,
+            locked: known.locked,
+            closed: known.closed,
+            spare: Duration::ZERO,
+        };
+        let (version, life) = (known.version, known.expires_at.since(now));
+        Some(Known { record, version, life, occupied: known.empty_since.is_none() })
+    }
+
+    /// Forgets a room that nobody is in on this node.
+    pub fn forget(&self, room: &RoomId) {
+        let ends_idle = self.limits.ends_idle;
+        let mut kept = self.lock();
+        if kept.records.get(room).is_some_and(|known| known.empty_since.is_some()) {
+            kept.schedule(room, None);
+            if let Some(known) = kept.records.remove(room) {
+                kept.endings.remove(&(known.ends_at(ends_idle), *room));
+            }
+        }
+    }
+
+    /// The shared rooms for which it is time to say whether somebody is in them: at most `most`.
+    pub fn due(&self, now: Instant, most: usize) -> Vec<RoomId> {
+        let mut kept = self.lock();
+        let mut due = Vec::new();
+        while due.len() < most
+            && let Some((at, room)) = kept.refreshes.first().copied()
+            && at <= now
+        {
+            // Again soon, unless it is said until then.
+            kept.schedule(&room, Some(now.after(REFRESH_AGAIN)));
+            due.push(room);
+        }
+        due
+    }
+}
+
+impl Kept {
+    /// Sets when a room's record is to be refreshed; `None` is never.
+    pub(super) fn schedule(&mut self, room: &RoomId, at: Option<Instant>) {
+        let Some(record) = self.records.get_mut(room) else { return };
+        if let Some(before) = std::mem::replace(&mut record.refresh_at, at) {
+            self.refreshes.remove(&(before, *room));
+        }
+        if let Some(at) = at {
+            self.refreshes.insert((at, *room));
+        }
+    }
+}
+
+/// A third of the time that a record is kept for without a word, and not so rarely that a loss would
+/// go unnoticed for long.
+fn refresh_period(idle: Duration) -> Duration {
+    (idle.max(KEPT_MIN) / 3).min(REFRESH_MAX)
+}
+
+/// Longest time between two refreshes.
+const REFRESH_MAX: Duration = Duration::from_secs(180);
+
+/// When a refresh that was not answered is tried again.
+const REFRESH_AGAIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::super::RecordLimits;
+    use super::*;
+    use crate::core::admission::{PaddingPolicy, RoomOptions};
+
+    const OPTIONS: RoomOptions =
+        RoomOptions { ttl_s: 1000, idle_s: 90, members_max: 8, padding: PaddingPolicy::Off };
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START.after(Duration::from_secs(seconds))
+    }
+
+    fn records() -> Records {
+        Records::new(RecordLimits { rooms_max: 2, ceilings: OPTIONS, ends_idle: true })
+    }
+
+    fn room(n: u8) -> RoomId {
+        RoomId::new(&[n; 16]).unwrap()
+    }
+
+    fn install(records: &Records, n: u8, life: u64, now: u64) -> Result<(), Refused> {
+        let shared = record::Record::new(None, OPTIONS);
+        records.install(&room(n), &shared, 7, Duration::from_secs(life), at(now))
+    }
+
+    #[test]
+    fn what_is_installed_is_known_until_it_ends_and_replaces_what_was_known() {
+        let records = records();
+        assert_eq!(install(&records, 1, 500, 10), Ok(()));
+        assert_eq!(records.view(&room(1)).unwrap().expires_at, at(510));
+        let mut closed = record::Record::new(None, OPTIONS);
+        closed.closed = true;
+        records.install(&room(1), &closed, 8, Duration::from_secs(400), at(20)).unwrap();
+        let known = records.known(&room(1), at(30)).unwrap();
+        assert_eq!((known.version, known.life), (8, Duration::from_secs(390)));
+        assert!(known.record.closed && !known.occupied);
+        assert!(records.expire(at(419)).is_empty());
+        assert!(records.expire(at(420)) == [room(1)]);
+        assert!(records.known(&room(1), at(420)).is_none());
+    }
+
+    #[test]
+    fn a_full_node_takes_over_nothing_new() {
+        let records = records();
+        for n in 1..3 {
+            assert_eq!(install(&records, n, 500, 0), Ok(()));
+        }
+        assert_eq!(install(&records, 3, 500, 0), Err(Refused::Full));
+        assert_eq!(install(&records, 2, 500, 0), Ok(()), "it is known");
+        records.forget(&room(1));
+        assert_eq!(install(&records, 3, 500, 0), Ok(()));
+    }
+
+    #[test]
+    fn a_room_with_members_stays_and_is_refreshed_in_time() {
+        let records = records();
+        install(&records, 1, 500, 0).unwrap();
+        assert!(records.due(at(400), 9).is_empty(), "nobody is in it");
+        records.occupied(&room(1));
+        assert!(records.due(at(0), 9) == [room(1)], "at once");
+        assert!(records.due(at(9), 9).is_empty());
+        assert!(records.due(at(10), 9) == [room(1)], "again, as nobody answered");
+        install(&records, 1, 490, 10).unwrap();
+        assert!(records.due(at(39), 9).is_empty());
+        assert!(records.due(at(40), 9) == [room(1)], "after a third of the idle time");
+        records.forget(&room(1));
+        assert!(records.known(&room(1), at(40)).unwrap().occupied);
+        records.emptied(&room(1), at(41));
+        assert!(records.due(at(41), 9) == [room(1)], "its idle time begins");
+        install(&records, 1, 459, 41).unwrap();
+        assert!(records.due(at(130), 9).is_empty(), "it is said");
+        assert!(records.expire(at(131)) == [room(1)]);
+        assert!(records.due(at(500), 9).is_empty());
+    }
+
+    #[test]
+    fn a_room_of_this_node_alone_is_never_refreshed() {
+        let records = records();
+        records.create(&room(1), None, OPTIONS, at(0)).unwrap();
+        records.occupied(&room(1));
+        assert!(records.due(at(999), 9).is_empty());
+    }
+}
