@@ -78,7 +78,7 @@ mod tests {
             assert!(now > before || second == 2, "second {second}: {now} after {before}");
             before = now;
         }
-        assert_eq!(before, 590, "9000 * (29^2 - 28^2) / 30^2, and what was at once is used up");
+        assert_eq!(before, 570, "9000 * (29^2 - 28^2) / 30^2, and what was at once is used up");
         assert_eq!(taken(&warm_up, 20_000, 30_000), 20_000);
     }
 
