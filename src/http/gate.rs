@@ -12,7 +12,15 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::public::Admitted;
+use crate::admission::addresses::AddressGuard;
+use crate::core::close::Close;
+use crate::hub::Reservation;
+
+/// A handshake's second half: who may speak on the connection, or why it is closed at once.
+pub(super) struct Admitted {
+    pub(super) reservation: Result<Reservation, Close>,
+    pub(super) address: Option<AddressGuard>,
+}
 
 /// Holds the outcome of a handshake, once there is one.
 #[derive(Default)]

@@ -34,18 +34,44 @@ pub(crate) const SUBPROTOCOL: &str = "lethewire.v1";
 /// What a token is prefixed with among the subprotocols.
 const BEARER: &str = "lethewire.bearer.";
 
-/// Answers a handshake. With 101 comes who may now speak on the connection, or the code to close
-/// it with.
-pub(super) async fn upgrade(
+/// Answers a handshake on a node of its own. With 101 comes who may now speak on the connection, or
+/// the code to close it with.
+pub(super) fn upgrade(
     app: &App,
     from: IpAddr,
     request: &mut Request<Incoming>,
 ) -> Result<(Answer, Result<Reservation, Close>), Problem> {
     check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
     let offer = Offer::of(request.headers());
+    let admitted = offer.claims(app).and_then(|claims| admit(app, &claims));
     let speaks = offer.version;
-    let admitted =
-        if speaks { admit(app, &offer).await } else { Err(Close::UnsupportedVersion.into()) };
+    complete(app, from, request, speaks, admitted)
+}
+
+/// The same where rooms are shared: the other nodes are asked.
+pub(super) async fn upgrade_shared(
+    app: &App,
+    from: IpAddr,
+    request: &mut Request<Incoming>,
+) -> Result<(Answer, Result<Reservation, Close>), Problem> {
+    check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
+    let offer = Offer::of(request.headers());
+    let (claims, speaks) = (offer.claims(app), offer.version);
+    let admitted = match claims {
+        Ok(claims) => admit_shared(app, &claims).await,
+        Err(refused) => Err(refused),
+    };
+    complete(app, from, request, speaks, admitted)
+}
+
+/// Counts how it ended and makes the 101; `speaks` is whether our version was offered.
+fn complete(
+    app: &App,
+    from: IpAddr,
+    request: &mut Request<Incoming>,
+    speaks: bool,
+    admitted: Result<Reservation, Refused>,
+) -> Result<(Answer, Result<Reservation, Close>), Problem> {
     let admitted = match admitted {
         Ok(reservation) => Ok(reservation),
         Err(Refused { close, why }) => {
@@ -120,6 +146,15 @@ impl<'request> Offer<'request> {
         };
         Self { version, token }
     }
+
+    /// What the token says, if everything about it is right but whether it was used.
+    fn claims(&self, app: &App) -> Result<Claims, Refused> {
+        if !self.version {
+            return Err(Close::UnsupportedVersion.into());
+        }
+        let verified = app.keys.verify(&app.policy, self.token?, clock::unix_now());
+        Ok(verified.map_err(TokenError::close)?)
+    }
 }
 
 /// Why a handshake ends with a close: what the client is told, and how it is counted.
@@ -152,16 +187,43 @@ impl From<Failure> for Refused {
     }
 }
 
-/// Checks the token, takes a place in its room, and uses the token up.
-async fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
+/// Takes a place in the token's room, and uses the token up.
+fn admit(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
     let now = clock::now();
-    let token = offer.token?;
-    let verified = app.keys.verify(&app.policy, token, clock::unix_now());
-    let claims = verified.map_err(TokenError::close)?;
-    if let Some(shared) = &app.shared {
-        shared.load(&claims.room).await?;
+    if makes_room(app, claims) {
+        let options = *app.records.ceilings();
+        let made = app.records.create(&claims.room, None, options, now);
+        let made = made.map_err(Failure::from)?;
+        app.metrics.add(Count::RecordsMade, u64::from(made.new));
     }
-    make_room(app, &claims, now).await?;
+    take_place(app, claims, now)
+}
+
+/// The same where rooms are shared. Without an answer nobody comes in.
+async fn admit_shared(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
+    let shared = app.shared.as_ref().ok_or(Failure::Down)?;
+    shared.load(&claims.room).await?;
+    if makes_room(app, claims) {
+        let made = shared.create(&claims.room, None, *app.records.ceilings()).await?;
+        app.metrics.add(Count::RecordsMade, u64::from(made.new));
+    }
+    let reservation = take_place(app, claims, clock::now())?;
+    if let Some(kid) = app.keys.kid(claims.kid).filter(|_| app.replay.is_some()) {
+        let is_first = shared.burn(kid, claims.jti).await.map_err(Failure::from)?;
+        if !is_first {
+            return Err(Refused { close: Close::TokenUsed, why: Refusal::TokenUsed });
+        }
+    }
+    Ok(reservation)
+}
+
+/// Whether the token is to make its room; an application's backend has no other way.
+fn makes_room(app: &App, claims: &Claims) -> bool {
+    claims.cap.contains(Cap::CREATE) && app.records.view(&claims.room).is_none()
+}
+
+/// Takes a place in a room, and uses the token up on this node.
+fn take_place(app: &App, claims: &Claims, now: Instant) -> Result<Reservation, Refused> {
     let grant = Grant { cap: claims.cap, session_s: claims.session };
     let reservation = app.hub.reserve(&claims.room, grant)?;
     if let Some(replay) = &app.replay {
@@ -169,33 +231,8 @@ async fn admit(app: &App, offer: &Offer<'_>) -> Result<Reservation, Refused> {
             Burn::Used => Refused { close: Close::TokenUsed, why: Refusal::TokenUsed },
             Burn::Full => Refused { close: Close::Overload, why: Refusal::ReplayFull },
         })?;
-        burn_everywhere(app, &claims).await?;
     }
     Ok(reservation)
-}
-
-/// Uses the token up on all nodes. Whether it was used before must be known.
-async fn burn_everywhere(app: &App, claims: &Claims) -> Result<(), Refused> {
-    let Some((shared, kid)) = app.shared.as_ref().zip(app.keys.kid(claims.kid)) else {
-        return Ok(());
-    };
-    let is_first = shared.burn(kid, claims.jti).await.map_err(Failure::from)?;
-    let used = Refused { close: Close::TokenUsed, why: Refusal::TokenUsed };
-    if is_first { Ok(()) } else { Err(used) }
-}
-
-/// A token that says so makes its room; an application's backend has no other way.
-async fn make_room(app: &App, claims: &Claims, now: Instant) -> Result<(), Refused> {
-    if !claims.cap.contains(Cap::CREATE) || app.records.view(&claims.room).is_some() {
-        return Ok(());
-    }
-    let options = *app.records.ceilings();
-    let made = match &app.shared {
-        Some(shared) => shared.create(&claims.room, None, options).await?,
-        None => app.records.create(&claims.room, None, options, now).map_err(Failure::from)?,
-    };
-    app.metrics.add(Count::RecordsMade, u64::from(made.new));
-    Ok(())
 }
 
 /// The value of a field that must be there once.

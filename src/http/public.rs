@@ -17,6 +17,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::body::JsonBody;
 use super::cors::Asker;
+use super::gate::{Admitted, Latch};
 use super::headers::Dress;
 use super::page;
 use super::problem::{Kind, Problem};
@@ -26,48 +27,64 @@ use super::{
 use crate::admission::addresses::AddressGuard;
 use crate::clock;
 use crate::config::{Admission, TrustProxy};
-use crate::core::close::Close;
-use crate::hub::Reservation;
 use crate::metrics::Refusal;
-
-/// A handshake's second half: who may speak on the connection, or why it is closed at once.
-pub(crate) struct Admitted {
-    pub(crate) reservation: Result<Reservation, Close>,
-    pub(crate) address: Option<AddressGuard>,
-}
 
 /// An answer that may be still to come.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-/// Answers one request of the public listener. With 101 comes who may speak. All but reading a body
-/// is done when this returns, so that a handshake needs no place for what reads one.
+/// Answers one request of the public listener. With 101 the latch is closed upon who may speak. All
+/// but reading a body and asking other nodes is done when this returns, so that a handshake needs no
+/// place for what does that.
 pub(super) fn answer_to(
     app: &Arc<App>,
     caller: &Caller,
     request: Request<Incoming>,
-) -> (Answering, Option<Admitted>) {
+    latch: &Arc<Latch>,
+) -> Answering {
     let asker = app.origins.asker(request.headers());
     let mut dress = Dress::Interface;
     let mut admitted = None;
     let is_handshake = request.uri().path() == WS_PATH;
     let answered = match route(app, caller, &asker, request, &mut dress, &mut admitted) {
         Ok(Routed::Answer(answer)) => Ok(answer),
+        Ok(Routed::Handshake(handshake)) => {
+            let app = Arc::clone(app);
+            let latch = Arc::clone(latch);
+            let answering = async move {
+                let Handshake { from, address, mut request } = *handshake;
+                let shaken = handshake::upgrade_shared(&app, from, &mut request).await;
+                let answered = shaken.map(|(answer, reservation)| {
+                    latch.close(Admitted { reservation, address });
+                    answer
+                });
+                Ok(shaken_hands(dressed(&app, &asker, Dress::Upgrade, answered)))
+            };
+            return Box::pin(answering);
+        }
         Ok(Routed::Call(route, from, request)) => {
             let app = Arc::clone(app);
             let answering = async move {
                 let answered = call(&app, route, from, *request).await;
                 Ok(dressed(&app, &asker, Dress::Interface, answered))
             };
-            return (Box::pin(answering), None);
+            return Box::pin(answering);
         }
         Err(problem) => Err(problem),
     };
-    let mut answer = dressed(app, &asker, dress, answered);
-    // Whoever passed a handshake on may take what follows for a tunnel's bytes and not look at it.
-    if is_handshake && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if let Some(admitted) = admitted {
+        latch.close(admitted);
+    }
+    let answer = dressed(app, &asker, dress, answered);
+    Box::pin(ready(Ok(if is_handshake { shaken_hands(answer) } else { answer })))
+}
+
+/// The answer to a handshake. Whoever passed it on may take what follows for a tunnel's bytes and
+/// not look at it.
+fn shaken_hands(mut answer: Answer) -> Answer {
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    (Box::pin(ready(Ok(answer))), admitted)
+    answer
 }
 
 /// An answer with all the fields that it carries.
@@ -85,8 +102,17 @@ fn dressed(app: &App, asker: &Asker, dress: Dress, answered: Result<Answer, Prob
 enum Routed {
     /// It is answered.
     Answer(Answer),
+    /// It is a handshake about which other nodes have to be asked.
+    Handshake(Box<Handshake>),
     /// It is one of the three calls with a body, which has to be read.
     Call(Route, IpAddr, Box<Request<Incoming>>),
+}
+
+/// A handshake that is let through.
+struct Handshake {
+    from: IpAddr,
+    address: Option<AddressGuard>,
+    request: Request<Incoming>,
 }
 
 fn route(
@@ -156,7 +182,10 @@ fn route(
             }
             TrustProxy::Nobody | TrustProxy::ProxyProtocol => None,
         };
-        let (answer, reservation) = handshake::upgrade(app, from, &mut request).await?;
+        if app.shared.is_some() {
+            return Ok(Routed::Handshake(Box::new(Handshake { from, address, request })));
+        }
+        let (answer, reservation) = handshake::upgrade(app, from, &mut request)?;
         *dress = Dress::Upgrade;
         *admitted = Some(Admitted { reservation, address });
         return Ok(Routed::Answer(answer));

@@ -22,9 +22,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::gate::{Gate, Latch};
+use super::gate::{Admitted, Gate, Latch};
 use super::linger::linger;
-use super::public::Admitted;
 use super::{Answer, App, ops, public};
 use crate::admission::addresses::AddressGuard;
 use crate::config::Config;
@@ -55,13 +54,7 @@ pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> O
     let gate = Gate::new(stream, Arc::clone(&latch));
     let service = {
         let (app, latch) = (Arc::clone(&app), Arc::clone(&latch));
-        move |request| {
-            let (answering, admitted) = public::answer_to(&app, &caller, request);
-            if let Some(admitted) = admitted {
-                latch.close(admitted);
-            }
-            answering
-        }
+        move |request| public::answer_to(&app, &caller, request, &latch)
     };
     let (gate, early) = serve(&app, gate, once, service).await?;
     let (stream, answer) = gate.into_parts();
