@@ -3,7 +3,9 @@
 //! A link has a supervisor ([`session`]) that connects, over and over, and owns both connections.
 //! Everybody else puts work into the link's queues and wakes it.
 
+mod answers;
 mod connect;
+mod incoming;
 mod peers;
 mod session;
 

@@ -173,11 +173,7 @@ impl Bus {
     /// and nobody should leave, there is nobody to tell, which is fine.
     ///
     /// Cancelled, it may have happened.
-    pub async fn announce(
-        &self,
-        room: &RoomId,
-        batch: Batch,
-    ) -> Result<Result<(), Refused>, Down> {
+    pub async fn announce(&self, room: &RoomId, batch: Batch) -> Result<Result<(), Refused>, Down> {
         let names = self.names.room(room);
         let link = self.route.link(names.partition).ok_or(Down)?;
         let sealed = Sealed::new(self, room, &names, &batch, true);
@@ -228,6 +224,14 @@ impl Bus {
             let home = self.route.partitions(link).first().copied().unwrap_or(0);
             self.give_back(link, &self.names.lease(home, self.node())).await;
         }
+    }
+
+    /// Notes how the links are.
+    fn note(&self) {
+        let links = self.route.links();
+        let up = links.iter().filter(|link| link.round_trip().is_some()).count();
+        self.metrics.set_links(up, links.len() - up);
+        self.metrics.set_round_trip(self.round_trip());
     }
 
     /// There is something to take from a room.

@@ -15,7 +15,8 @@ use super::names::{Field, RoomNames};
 use super::scripts::{Script, Scripts};
 use super::topic::{Attached, Batch, Refused, Topic};
 use super::{Bus, ROOM_LIFE};
-use crate::core::id::{Epoch, MemberId, NodeId};
+use crate::core::id::{Epoch, MemberId, NodeId, RoomId};
+use crate::metrics::Count;
 
 /// A room that this node has attached, or is attaching.
 pub(super) struct Room {
@@ -158,6 +159,8 @@ impl Room {
             let Some(batch) = self.topic.take() else { return false };
             let sealed = Sealed::new(bus, self.topic.room(), &self.names, &batch, false);
             line.pending = Some(Pending { batch, epoch, sealed });
+        } else {
+            bus.metrics.add(Count::BusRetried, 1);
         }
         let Some(pending) = &line.pending else { return false };
         pending.sealed.pack(Some(pending.epoch), &self.names, scripts, by_text, pipe);
@@ -220,7 +223,7 @@ impl Sealed {
     /// counters must not stand in the way of the room's own.
     pub(super) fn new(
         bus: &Bus,
-        room: &crate::core::id::RoomId,
+        room: &RoomId,
         names: &RoomNames,
         batch: &Batch,
         announced: bool,

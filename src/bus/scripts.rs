@@ -16,8 +16,7 @@ pub(super) enum Script {
 }
 
 impl Script {
-    const ALL: [Self; 5] =
-        [Self::Publish, Self::Attach, Self::Probe, Self::Create, Self::Replace];
+    const ALL: [Self; 5] = [Self::Publish, Self::Attach, Self::Probe, Self::Create, Self::Replace];
 
     const fn text(self) -> &'static str {
         match self {

@@ -211,7 +211,7 @@ mod tests {
         #[test]
         fn padding_costs_64_bytes_or_a_quarter_at_most(len in 0..2_000_000_usize) {
             let padded = padded_len(len);
-            prop_assert!(padded >= len && padded % BUCKET_MIN == 0);
+            prop_assert!(padded >= len && padded.is_multiple_of(BUCKET_MIN));
             prop_assert!(padded < len + BUCKET_MIN.max(len / 4 + 1), "{len} {padded}");
         }
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::metrics::BusRefusal;
 use crate::core::id::{Epoch, MemberId, NodeId, RoomId};
+use crate::metrics::BusRefusal;
 
 /// A room of this node, as the bus sees it.
 ///

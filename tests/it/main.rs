@@ -13,6 +13,8 @@
 mod harness;
 
 mod addresses;
+#[cfg(target_os = "linux")]
+mod bus;
 mod drain;
 mod floods;
 mod handshake;

@@ -11,9 +11,9 @@ use redis::{
     ProtocolVersion, PushInfo, RedisResult,
 };
 
-use super::super::scripts::{Scripts, unexpected};
 use super::Commands;
 use crate::bus::BusSettings;
+use crate::bus::scripts::{Scripts, unexpected};
 
 /// Where a link's server is found.
 pub(in crate::bus) enum Server {

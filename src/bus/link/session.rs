@@ -4,7 +4,6 @@
 //! Everything of a session ends with it: calls that were not answered are dropped, and the rooms
 //! are told. Only sealed batches outlive it, to be sent once more.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,19 +12,18 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
+use redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
 use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::super::room::{Room, seal_peer};
-use super::super::scripts::{Script, Scripts, integer, is_forgotten, send};
-use super::super::topic::{Refused, Standing};
-use super::super::{Bus, ROOM_LIFE, random, read_attached};
 use super::connect::Reached;
 use super::peers::LEASE;
 use super::{Announcement, Channel, Commands, Link, Probe};
-use crate::bus::room::Told;
+use crate::bus::room::{Room, seal_peer};
+use crate::bus::scripts::{Script, send};
+use crate::bus::topic::Standing;
+use crate::bus::{Bus, ROOM_LIFE, random};
 use crate::clock;
 use crate::core::id::NodeId;
 use crate::metrics::Count;
@@ -45,16 +43,16 @@ const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The session is over.
-struct Broken;
+pub(super) struct Broken;
 
 /// A write whose answers have come, or never will.
-struct Flight {
-    what: What,
-    answers: RedisResult<Vec<Value>>,
+pub(super) struct Flight {
+    pub(super) what: What,
+    pub(super) answers: RedisResult<Vec<Value>>,
 }
 
 /// What was written.
-enum What {
+pub(super) enum What {
     Announced(Vec<Announcement>),
     Attached(Vec<Arc<Room>>),
     Channels(Vec<Channel>),
@@ -65,24 +63,24 @@ enum What {
     Watched(Vec<NodeId>),
 }
 
-struct Session<'a> {
-    bus: &'a Arc<Bus>,
-    link: &'a Link,
-    number: u64,
-    commands: Commands,
-    subscriber: MultiplexedConnection,
-    life: Vec<u8>,
-    lease: Box<str>,
-    partitions: Vec<usize>,
-    flights: FuturesUnordered<BoxFuture<'static, Flight>>,
-    publishing: usize,
-    announcing: bool,
-    attaching: bool,
-    subscribing: bool,
+pub(super) struct Session<'a> {
+    pub(super) bus: &'a Arc<Bus>,
+    pub(super) link: &'a Link,
+    pub(super) number: u64,
+    pub(super) commands: Commands,
+    pub(super) subscriber: MultiplexedConnection,
+    pub(super) life: Vec<u8>,
+    pub(super) lease: Box<str>,
+    pub(super) partitions: Vec<usize>,
+    pub(super) flights: FuturesUnordered<BoxFuture<'static, Flight>>,
+    pub(super) publishing: usize,
+    pub(super) announcing: bool,
+    pub(super) attaching: bool,
+    pub(super) subscribing: bool,
     /// The server forgot the scripts, and they are not loaded yet.
-    by_text: bool,
-    ticks: usize,
-    renewed_lease: bool,
+    pub(super) by_text: bool,
+    pub(super) ticks: usize,
+    pub(super) renewed_lease: bool,
 }
 
 /// Keeps a link up until `stop`.
@@ -305,7 +303,7 @@ impl Session<'_> {
         cmd
     }
 
-    fn fly(&self, what: What, pipe: Pipeline) {
+    pub(super) fn fly(&self, what: What, pipe: Pipeline) {
         let flight = fly(self.commands.connection.clone(), what, pipe);
         self.flights.push(Box::pin(flight));
     }
@@ -333,6 +331,7 @@ impl Session<'_> {
         }
         self.renew();
         self.watch();
+        self.bus.note();
         Ok(())
     }
 
@@ -361,172 +360,6 @@ impl Session<'_> {
             }
             self.fly(What::Watched(nodes.to_vec()), pipe);
         }
-    }
-
-    fn land(&mut self, flight: Flight) -> Result<(), Broken> {
-        let answers = flight.answers.map_err(|_| Broken)?;
-        if answers.iter().any(is_forgotten) && !self.by_text {
-            self.by_text = true;
-            self.fly(What::Loaded, Scripts::loading());
-        }
-        match flight.what {
-            What::Announced(announcements) => {
-                self.announcing = false;
-                self.link.flying.fetch_sub(1, Ordering::AcqRel);
-                self.announced(announcements, &answers)
-            }
-            What::Attached(rooms) => {
-                self.attaching = false;
-                self.attached(rooms, answers)
-            }
-            What::Channels(changes) => {
-                self.subscribing = false;
-                self.changed(changes, &answers)
-            }
-            What::Loaded => {
-                self.by_text = false;
-                healthy(&answers)
-            }
-            What::Probed => self.probed(&answers),
-            What::Published(rooms) => {
-                self.publishing -= 1;
-                self.published(rooms, &answers)?;
-                self.link.flying.fetch_sub(1, Ordering::AcqRel);
-                Ok(())
-            }
-            What::Renewed(rooms) => self.renewed(&rooms, &answers),
-            What::Watched(nodes) => {
-                healthy(&answers)?;
-                let now = clock::now();
-                for (node, answer) in nodes.into_iter().zip(&answers) {
-                    self.link.peers().saw(node, integer(answer) == Some(1), now);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn published(&self, rooms: Vec<Arc<Room>>, answers: &[Value]) -> Result<(), Broken> {
-        for (room, answer) in rooms.into_iter().zip(answers) {
-            let mut line = room.line();
-            if line.flying != self.number {
-                continue;
-            }
-            line.flying = 0;
-            let code = match integer(answer) {
-                Some(code) => code,
-                // It goes again, with the text of the script.
-                None if is_forgotten(answer) => {
-                    drop(line);
-                    self.link.speak(room);
-                    continue;
-                }
-                None => return Err(Broken),
-            };
-            let metrics = &self.bus.metrics;
-            let why = match code {
-                -1 if line.pending.as_ref().map(|pending| pending.epoch) == line.epoch => {
-                    drop(line);
-                    self.bus.ask(&room);
-                    continue;
-                }
-                -1 => Some(Refused::Void),
-                -3 => Some(Refused::Absent),
-                -4 => Some(Refused::Full),
-                _ => {
-                    metrics.add(Count::BusPublished, 1);
-                    None
-                }
-            };
-            let done = line.pending.take();
-            drop(line);
-            if let (Some(why), Some(pending)) = (why, done) {
-                metrics.bus_refused(why.into());
-                self.bus.tell(&room, Told::Refused(pending.batch, why));
-            }
-            self.link.speak(room);
-        }
-        Ok(())
-    }
-
-    fn announced(&self, all: Vec<Announcement>, answers: &[Value]) -> Result<(), Broken> {
-        let mut again = VecDeque::new();
-        for (one, answer) in all.into_iter().zip(answers) {
-            match integer(answer) {
-                // Whoever asked may have given up.
-                Some(-3) => drop(one.answer.send(Err(Refused::Absent))),
-                Some(-4) => drop(one.answer.send(Err(Refused::Full))),
-                Some(_) => drop(one.answer.send(Ok(()))),
-                None if is_forgotten(answer) => again.push_back(one),
-                None => return Err(Broken),
-            }
-        }
-        if !again.is_empty() {
-            let mut work = self.link.work();
-            again.append(&mut work.announcing);
-            work.announcing = again;
-        }
-        Ok(())
-    }
-
-    fn attached(&self, rooms: Vec<Arc<Room>>, answers: Vec<Value>) -> Result<(), Broken> {
-        for (room, answer) in rooms.into_iter().zip(answers) {
-            if is_forgotten(&answer) {
-                room.inbox().asked = 0;
-                self.bus.ask(&room);
-                continue;
-            }
-            let state = read_attached(self.bus, &room, answer).ok_or(Broken)?;
-            let others = state.roster.iter().filter(|peer| peer.node != self.bus.node());
-            if let Some(link) = self.bus.route.lease_link(room.names.partition) {
-                let mut peers = link.peers();
-                others.for_each(|peer| peers.watch(peer.node));
-            }
-            self.bus.tell(&room, Told::Attached(state));
-        }
-        Ok(())
-    }
-
-    fn changed(&self, changes: Vec<Channel>, answers: &[Value]) -> Result<(), Broken> {
-        healthy(answers)?;
-        for change in changes {
-            if let Channel::Subscribe(room) = change {
-                let before = std::mem::replace(&mut room.inbox().subscribed, self.number);
-                if before != self.number {
-                    self.bus.ask(&room);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn probed(&mut self, answers: &[Value]) -> Result<(), Broken> {
-        let Some(was_there) = answers.first().and_then(integer) else {
-            // With the scripts forgotten, the next one is sent as text.
-            *self.link.probe() = None;
-            return if answers.iter().all(is_forgotten) { Ok(()) } else { Err(Broken) };
-        };
-        if was_there == 0 && self.renewed_lease {
-            // The server lost what it had, and nothing else tells it.
-            self.link.peers().settle(clock::now());
-            for partition in &self.partitions {
-                for room in self.bus.rooms.of_partition(*partition) {
-                    self.bus.ask(&room);
-                }
-            }
-        }
-        self.renewed_lease = true;
-        Ok(())
-    }
-
-    fn renewed(&self, rooms: &[Arc<Room>], answers: &[Value]) -> Result<(), Broken> {
-        healthy(answers)?;
-        for (room, answers) in rooms.iter().zip(answers.chunks(2)) {
-            if answers.first().and_then(integer) == Some(0) && room.line().epoch.is_some() {
-                self.bus.ask(room);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -563,50 +396,11 @@ impl Link {
         drop(work);
         // Their callers learn that the bus is down.
         drop(unsaid);
+        bus.note();
         for partition in bus.route.partitions(self) {
             for room in bus.rooms.of_partition(partition) {
                 bus.cut(&room);
             }
-        }
-    }
-
-    /// Something came on the subscriber's connection. Called in its task, so it only sorts.
-    fn came(&self, bus: &Arc<Bus>, lease: &str, broken: &Notify, info: PushInfo) {
-        match info.kind {
-            PushKind::SMessage => {
-                let mut data = info.data.into_iter();
-                let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
-                    (data.next(), data.next())
-                else {
-                    return;
-                };
-                if let Some(room) = bus.rooms.by_channel(&channel) {
-                    bus.receive(&room, payload);
-                } else if channel == lease.as_bytes() {
-                    self.echoed(&payload);
-                }
-            }
-            PushKind::SUnsubscribe => {
-                let less = |count: usize| count.checked_sub(1);
-                let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
-                if self.unsubscribing.fetch_update(set, get, less).is_err() {
-                    broken.notify_one();
-                }
-            }
-            PushKind::Disconnection => broken.notify_one(),
-            _ => {}
-        }
-    }
-
-    /// A probe came back.
-    fn echoed(&self, payload: &[u8]) {
-        let sign = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
-        let mut probe = self.probe();
-        if let Some(sent) = probe.take_if(|probe| Some(probe.sign) == sign).map(|probe| probe.sent)
-        {
-            let nanos = clock::now().since(sent).as_nanos();
-            self.round_trip_ns
-                .store(u64::try_from(nanos).unwrap_or(u64::MAX).max(1), Ordering::Release);
         }
     }
 }
@@ -614,10 +408,4 @@ impl Link {
 /// Sends a pipeline, and says what it was when the answers have come.
 async fn fly(connection: MultiplexedConnection, what: What, pipe: Pipeline) -> Flight {
     Flight { what, answers: send(connection, pipe).await }
-}
-
-/// No answer is an error.
-fn healthy(answers: &[Value]) -> Result<(), Broken> {
-    let sick = answers.iter().any(|answer| matches!(answer, Value::ServerError(_)));
-    if sick { Err(Broken) } else { Ok(()) }
 }

@@ -1,0 +1,174 @@
+//! A real Redis server of the test's own, on a Unix socket in a folder of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use redis::aio::MultiplexedConnection;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::harness::soon;
+
+/// The server; killed when dropped.
+pub(super) struct Redis {
+    folder: TempDir,
+    child: Child,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Redis {
+    /// Starts an empty server and waits until it accepts connections.
+    pub(super) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = launch(&folder);
+        Self { folder, child }
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> String {
+        format!("redis+unix://{}", self.folder.path().join("socket").display())
+    }
+
+    /// Ends it at once; what it had is gone.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, empty.
+    pub(super) fn restart(&mut self) {
+        self.child = launch(&self.folder);
+    }
+
+    /// Stops it from running, without any of its peers noticing.
+    pub(super) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it run on.
+    pub(super) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// A client that is not a node.
+    pub(super) async fn client(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        soon("Redis", client.get_multiplexed_async_connection()).await.unwrap()
+    }
+
+    /// One command, answered.
+    pub(super) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut cmd = redis::Cmd::new();
+        for word in words {
+            cmd.arg(word);
+        }
+        soon("Redis", cmd.query_async(&mut self.client().await)).await.unwrap()
+    }
+
+    /// What is published in a channel, seen by somebody who is not a node.
+    pub(super) async fn client_with_tap(&self, channel: &str) -> Tap {
+        let (sender, payloads) = mpsc::channel(64);
+        let push = move |info: redis::PushInfo| match info.data.into_iter().nth(1) {
+            Some(redis::Value::BulkString(payload)) => {
+                sender.try_send(payload).map_err(|_| redis::aio::SendError)
+            }
+            _ => Ok(()),
+        };
+        let config = redis::AsyncConnectionConfig::new().set_push_sender(push);
+        let url = format!("{}?protocol=resp3", self.url());
+        let client = redis::Client::open(url).unwrap();
+        let mut connection =
+            soon("Redis", client.get_multiplexed_async_connection_with_config(&config))
+                .await
+                .unwrap();
+        let mut cmd = redis::Cmd::new();
+        cmd.arg("SSUBSCRIBE").arg(channel);
+        let _: redis::Value = soon("Redis", cmd.query_async(&mut connection)).await.unwrap();
+        Tap { payloads, _connection: connection }
+    }
+
+    /// Everything that the server executes from now on, as it prints it.
+    pub(super) fn monitor(&self) -> Monitor {
+        let socket = self.folder.path().join("socket");
+        let mut child = Command::new("redis-cli")
+            .arg("-s")
+            .arg(socket)
+            .arg("MONITOR")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli is installed");
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        assert_eq!(first, "OK\n");
+        Monitor { child, lines }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+/// Payloads of a channel.
+pub(super) struct Tap {
+    payloads: mpsc::Receiver<Vec<u8>>,
+    _connection: MultiplexedConnection,
+}
+
+impl Tap {
+    /// The next payload.
+    pub(super) async fn recv(&mut self) -> Option<Vec<u8>> {
+        soon("Redis", self.payloads.recv()).await
+    }
+}
+
+/// A client that sees what everybody does.
+pub(super) struct Monitor {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Monitor {
+    /// All that was seen up to a word.
+    pub(super) fn read_to(&mut self, word: &[u8]) -> Vec<u8> {
+        let mut seen = Vec::new();
+        while !seen.windows(word.len()).any(|window| window == word) {
+            assert_ne!(self.lines.read_until(b'\n', &mut seen).unwrap(), 0);
+        }
+        seen
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn launch(folder: &TempDir) -> Child {
+    let mut child = Command::new("redis-server")
+        .args(["--port", "0", "--save", "", "--unixsocket"])
+        .arg(folder.path().join("socket"))
+        .arg("--dir")
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("redis-server is installed");
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("eady to accept connections") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "redis-server starts");
+    }
+    // Somebody has to read what else it logs, or it waits for that; it ends with the server.
+    std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
+    child
+}
