@@ -47,11 +47,11 @@ pub enum Topology {
 pub struct RedisUrl(Zeroizing<String>);
 
 impl RedisUrl {
-    /// Takes `redis://`, `rediss://` (TLS) and `unix://` with something behind it, and no spaces and
+    /// Takes `redis://`, `rediss://` (TLS), `unix://` and `redis+unix://` (the same) with something behind it, and no spaces and
     /// commas. What else is wrong is found when it is used.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let known = ["redis", "rediss", "unix"].contains(&scheme);
+        let known = ["redis", "rediss", "unix", "redis+unix"].contains(&scheme);
         let visible = text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
         (known && visible && !rest.trim_matches('/').is_empty() && !rest.ends_with('@'))
             .then(|| Self(Zeroizing::new(text.to_owned())))
@@ -63,7 +63,7 @@ impl RedisUrl {
     }
 
     fn is_socket_file(&self) -> bool {
-        self.0.starts_with("unix://")
+        self.0.starts_with("unix://") || self.0.starts_with("redis+unix://")
     }
 
     /// The number of a database other than the first one is behind the host.

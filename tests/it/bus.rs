@@ -2,7 +2,7 @@
 //! truth, and nothing in Redis that anybody could read.
 
 mod node;
-mod redis;
+pub(crate) mod redis;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lethewire::config::{Config, Limits, Loaded};
+use lethewire::config::{BusAccess, Config, Limits, Loaded, RedisUrl, Topology};
 use lethewire::core::admission::{AdmissionKey, OwnerSecret, owner_hash, room_id};
 use lethewire::core::id::{Jti, Kid, RoomId, to_base64url};
 use lethewire::core::limit::UnixSeconds;
@@ -63,6 +63,32 @@ impl TestRelay {
     /// Starts a relay with the built-in configuration, changed by `adjust`.
     #[expect(clippy::unused_async, reason = "a relay needs a runtime around it")]
     pub(crate) async fn start(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with(random(), None, adjust)
+    }
+
+    /// Starts a node that shares its rooms with all that were given the same secrets and Redis.
+    #[expect(clippy::unused_async, reason = "a relay needs a runtime around it")]
+    pub(crate) async fn start_node(
+        secrets: &ClusterSecrets,
+        redis: &str,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
+        let access = BusAccess {
+            topology: Topology::Single,
+            urls: vec![RedisUrl::parse(redis).unwrap()],
+            secret: SecretBytes::new(secrets.cluster.to_vec()),
+        };
+        Self::start_with(secrets.join, Some(access), |config| {
+            config.bus.warm_up_s = 0;
+            adjust(config);
+        })
+    }
+
+    fn start_with(
+        secret: [u8; 32],
+        bus: Option<BusAccess>,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.server.port = 0;
         config.server.ops_listen = Some(([127, 0, 0, 1], 0).into());
@@ -73,9 +99,9 @@ impl TestRelay {
         roomy(&mut config.limit);
         adjust(&mut config);
 
-        let signer = Signer { secret: random(), policy: config.token.policy() };
+        let signer = Signer { secret, policy: config.token.policy() };
         let keys = signer.keys(&config.token.kid);
-        let loaded = Loaded { config, keys, bus: None, notes: Vec::new() };
+        let loaded = Loaded { config, keys, bus, notes: Vec::new() };
         let server = Server::bind(loaded).expect("free ports");
         let addr = server.local_addr().expect("bound");
         let ops = server.ops_addr().unwrap_or(addr);
@@ -247,6 +273,18 @@ impl TestRelay {
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, answer) = soon("the handshake", handshake).await?;
         Ok((Member { socket, welcome: Value::Null }, answer.headers().clone()))
+    }
+}
+
+/// What all nodes of a cluster have in common.
+pub(crate) struct ClusterSecrets {
+    join: [u8; 32],
+    cluster: [u8; 32],
+}
+
+impl ClusterSecrets {
+    pub(crate) fn new() -> Self {
+        Self { join: random(), cluster: random() }
     }
 }
 

@@ -24,6 +24,8 @@ mod limits;
 mod lives;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod nodes;
 mod ops;
 mod padding;
 mod pages;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::harness::soon;
 
 /// The server; killed when dropped.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     folder: TempDir,
     child: Child,
 }
@@ -24,46 +24,46 @@ impl Drop for Redis {
 
 impl Redis {
     /// Starts an empty server and waits until it accepts connections.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let child = launch(&folder);
         Self { folder, child }
     }
 
     /// Where it is.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}", self.folder.path().join("socket").display())
     }
 
     /// Ends it at once; what it had is gone.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, empty.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = launch(&self.folder);
     }
 
     /// Stops it from running, without any of its peers noticing.
-    pub(super) fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets it run on.
-    pub(super) fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
     /// A client that is not a node.
-    pub(super) async fn client(&self) -> MultiplexedConnection {
+    pub(crate) async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         soon("Redis", client.get_multiplexed_async_connection()).await.unwrap()
     }
 
     /// One command, answered.
-    pub(super) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut cmd = redis::Cmd::new();
         for word in words {
             cmd.arg(word);
@@ -72,7 +72,7 @@ impl Redis {
     }
 
     /// What is published in a channel, seen by somebody who is not a node.
-    pub(super) async fn client_with_tap(&self, channel: &str) -> Tap {
+    pub(crate) async fn client_with_tap(&self, channel: &str) -> Tap {
         let (sender, payloads) = mpsc::channel(64);
         let push = move |info: redis::PushInfo| match info.data.into_iter().nth(1) {
             Some(redis::Value::BulkString(payload)) => {
@@ -94,7 +94,7 @@ impl Redis {
     }
 
     /// Everything that the server executes from now on, as it prints it.
-    pub(super) fn monitor(&self) -> Monitor {
+    pub(crate) fn monitor(&self) -> Monitor {
         let socket = self.folder.path().join("socket");
         let mut child = Command::new("redis-cli")
             .arg("-s")
@@ -117,27 +117,27 @@ impl Redis {
 }
 
 /// Payloads of a channel.
-pub(super) struct Tap {
+pub(crate) struct Tap {
     payloads: mpsc::Receiver<Vec<u8>>,
     _connection: MultiplexedConnection,
 }
 
 impl Tap {
     /// The next payload.
-    pub(super) async fn recv(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn recv(&mut self) -> Option<Vec<u8>> {
         soon("Redis", self.payloads.recv()).await
     }
 }
 
 /// A client that sees what everybody does.
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Monitor {
     /// All that was seen up to a word.
-    pub(super) fn read_to(&mut self, word: &[u8]) -> Vec<u8> {
+    pub(crate) fn read_to(&mut self, word: &[u8]) -> Vec<u8> {
         let mut seen = Vec::new();
         while !seen.windows(word.len()).any(|window| window == word) {
             assert_ne!(self.lines.read_until(b'\n', &mut seen).unwrap(), 0);

@@ -1,0 +1,154 @@
+//! Several nodes in this process that share rooms over a real Redis.
+
+use futures_util::future::join_all;
+use lethewire::config::Config;
+use lethewire::metrics::Refusal;
+use serde_json::json;
+
+use crate::bus::redis::Redis;
+use crate::harness::{ClusterSecrets, Heard, TestRelay, soon};
+
+/// Nodes of one cluster.
+struct Cluster {
+    redis: Redis,
+    secrets: ClusterSecrets,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        Self { redis: Redis::start(), secrets: ClusterSecrets::new() }
+    }
+
+    /// A node that is ready.
+    async fn node(&self) -> TestRelay {
+        self.node_with(|_| {}).await
+    }
+
+    async fn node_with(&self, adjust: impl FnOnce(&mut Config)) -> TestRelay {
+        let node = TestRelay::start_node(&self.secrets, &self.redis.url(), adjust).await;
+        until_ready(&node, 200).await;
+        node
+    }
+
+    async fn two(&self) -> (TestRelay, TestRelay) {
+        (self.node().await, self.node().await)
+    }
+}
+
+/// Waits until `/ready` answers with this status.
+async fn until_ready(node: &TestRelay, status: u16) {
+    soon("readiness", async {
+        while node.get("/ready").await.status != status {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_good_once_on_all_nodes_together() {
+    let cluster = Cluster::new();
+    let node = || cluster.node_with(|config| config.limit.connections_per_address = 1000);
+    let nodes = [node().await, node().await, node().await];
+    let room = nodes[0].create_room().await;
+    let token = nodes[0].token(&room).await;
+    let sockets = (0..300).map(|n| {
+        let (node, token) = (&nodes[n % 3], &token);
+        async move {
+            let mut member = node.connect(token).await;
+            match member.hear().await {
+                Heard::Control(told) => (told["type"] == "welcome").then_some(member),
+                Heard::Closed(code, _) => {
+                    assert_eq!(code, 4104, "used");
+                    None
+                }
+                other => panic!("heard {other:?}"),
+            }
+        }
+    });
+    let let_in = join_all(sockets).await.into_iter().flatten().count();
+    assert_eq!(let_in, 1);
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_nobody_new_comes_in_and_the_node_lives() {
+    let mut cluster = Cluster::new();
+    let node = cluster.node().await;
+    let room = node.create_room().await;
+    let token = node.token(&room).await;
+    cluster.redis.kill();
+    until_ready(&node, 503).await;
+    assert_eq!(node.get("/live").await.status, 200);
+    for (path, body) in [
+        ("/v1/rooms", room.creation(json!(null))),
+        ("/v1/tokens", room.ask()),
+        ("/v1/owner", room.rule("close")),
+    ] {
+        let answer = node.post(path, &body).await;
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text());
+        assert!(answer.header("retry-after").is_some(), "{path}");
+    }
+    let protocols = format!("lethewire.v1, lethewire.bearer.{token}");
+    let refused = node.handshake(&[("sec-websocket-protocol", &protocols)]).await;
+    let Err(tokio_tungstenite::tungstenite::Error::Http(answer)) = refused else {
+        panic!("a handshake succeeded");
+    };
+    assert_eq!(answer.status(), 503);
+    assert_eq!(node.totals().refused(Refusal::Bus), 4);
+
+    cluster.redis.restart();
+    until_ready(&node, 200).await;
+    assert_eq!(node.create_room().await.id.as_bytes().len(), 16);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_room_is_put_back_when_redis_has_lost_it() {
+    let cluster = Cluster::new();
+    let (one, two) = cluster.two().await;
+    let closed = one.create_room().await;
+    assert_eq!(one.post("/v1/owner", &closed.rule("close")).await.status, 204);
+    let _: String = cluster.redis.ask(&["FLUSHALL"]).await;
+    // Asked first, the node that knows says so, and then all know again.
+    assert_eq!(one.post("/v1/tokens", &closed.ask()).await.status, 410);
+    assert_eq!(two.post("/v1/tokens", &closed.ask()).await.status, 410);
+
+    // Made anew by a node that did not know, it is closed again by the one that does.
+    let _: String = cluster.redis.ask(&["FLUSHALL"]).await;
+    let three = cluster.node().await;
+    assert_eq!(three.post("/v1/rooms", &closed.creation(json!(null))).await.status, 201);
+    assert_eq!(one.post("/v1/tokens", &closed.ask()).await.status, 410);
+    assert_eq!(three.post("/v1/tokens", &closed.ask()).await.status, 410);
+    for node in [one, two, three] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_just_started_lets_in_fewer() {
+    let cluster = Cluster::new();
+    let node = cluster
+        .node_with(|config| {
+            config.bus.warm_up_s = 3600;
+            config.limit.connections = 1000;
+        })
+        .await;
+    let room = node.create_room().await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        members.push(node.join(&room).await);
+    }
+    let token = node.token(&room).await;
+    let protocols = format!("lethewire.v1, lethewire.bearer.{token}");
+    let refused = node.handshake(&[("sec-websocket-protocol", &protocols)]).await;
+    let Err(tokio_tungstenite::tungstenite::Error::Http(answer)) = refused else {
+        panic!("the eleventh handshake succeeded");
+    };
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(node.totals().refused(Refusal::WarmUp), 1);
+    node.stop().await;
+}
