@@ -1,7 +1,9 @@
 //! The bus against a real Redis: one order, recovery from whatever happens to the server, shared
 //! truth, and nothing in Redis that anybody could read.
 
+mod modes;
 mod node;
+mod pace;
 pub(crate) mod redis;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use lethewire::core::id::{Epoch, MemberId, RoomId};
 use lethewire::core::secret::SecretBytes;
 use lethewire::metrics::Metrics;
 use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +42,11 @@ impl Node {
         let node = Self { bus, metrics, tasks, stop };
         node.until_up().await;
         node
+    }
+
+    /// The same with other servers.
+    pub(super) async fn on(servers: Servers) -> Self {
+        Self::with(BusSettings::new(servers)).await
     }
 
     /// Waits until the bus is up.
@@ -109,7 +115,7 @@ pub(super) struct State {
 }
 
 impl Room {
-    fn new(bus: &Arc<Bus>, id: RoomId) -> Arc<Self> {
+    pub(super) fn new(bus: &Arc<Bus>, id: RoomId) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             bus: Arc::downgrade(bus),
@@ -144,6 +150,11 @@ impl Room {
 
     /// Waits until what the room was told fulfils a condition.
     pub(super) async fn until(&self, condition: impl Fn(&State) -> bool) {
+        self.in_time(condition).await.expect("the room is told in time");
+    }
+
+    /// The same for what may take longer.
+    pub(super) async fn in_time(&self, condition: impl Fn(&State) -> bool) -> Result<(), Elapsed> {
         let wait = async {
             loop {
                 let mut changed = std::pin::pin!(self.changed.notified());
@@ -154,7 +165,7 @@ impl Room {
                 changed.await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("the room is told in time");
+        tokio::time::timeout(PATIENCE, wait).await
     }
 
     pub(super) fn topic(&self) -> Arc<dyn Topic> {

@@ -14,6 +14,9 @@ use crate::harness::soon;
 pub(crate) struct Redis {
     folder: TempDir,
     child: Child,
+    url: String,
+    /// 0 for one that is on a Unix socket only.
+    pub(crate) port: u16,
 }
 
 impl Drop for Redis {
@@ -26,13 +29,42 @@ impl Redis {
     /// Starts an empty server and waits until it accepts connections.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = launch(&folder);
-        Self { folder, child }
+        let child = launch(&folder, &[]);
+        let url = format!("redis+unix://{}", folder.path().join("socket").display());
+        Self { folder, child, url, port: 0 }
+    }
+
+    /// The same on a port of loopback, with more options.
+    pub(crate) fn on_port(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let port_text = port.to_string();
+        let mut all = vec!["--port", &port_text, "--bind", "127.0.0.1"];
+        all.extend(options);
+        let child = launch(&folder, &all);
+        Self { folder, child, url: format!("redis://127.0.0.1:{port}"), port }
+    }
+
+    /// A sentinel that watches a master called `main`.
+    pub(crate) fn sentinel_of(master: &Self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+            master.port,
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("redis-sentinel");
+        command.arg(file).arg("--dir").arg(folder.path());
+        let child = until_it_says(&mut command, "+monitor");
+        Self { folder, child, url: format!("redis://127.0.0.1:{port}"), port }
     }
 
     /// Where it is.
     pub(crate) fn url(&self) -> String {
-        format!("redis+unix://{}", self.folder.path().join("socket").display())
+        self.url.clone()
     }
 
     /// Ends it at once; what it had is gone.
@@ -43,7 +75,7 @@ impl Redis {
 
     /// Starts it again, empty.
     pub(crate) fn restart(&mut self) {
-        self.child = launch(&self.folder);
+        self.child = launch(&self.folder, &[]);
     }
 
     /// Stops it from running, without any of its peers noticing.
@@ -153,22 +185,29 @@ impl Drop for Monitor {
     }
 }
 
-fn launch(folder: &TempDir) -> Child {
-    let mut child = Command::new("redis-server")
-        .args(["--port", "0", "--save", "", "--unixsocket"])
-        .arg(folder.path().join("socket"))
-        .arg("--dir")
-        .arg(folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("redis-server is installed");
+fn launch(folder: &TempDir, options: &[&str]) -> Child {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", "0", "--save", "", "--unixsocket"]);
+    command.arg(folder.path().join("socket")).arg("--dir").arg(folder.path()).args(options);
+    until_it_says(&mut command, "eady to accept connections")
+}
+
+fn until_it_says(command: &mut Command, word: &str) -> Child {
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("redis-server and redis-sentinel are installed");
     let mut log = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
-    while !line.contains("eady to accept connections") {
+    while !line.contains(word) {
         line.clear();
         assert_ne!(log.read_line(&mut line).unwrap(), 0, "redis-server starts");
     }
     // Somebody has to read what else it logs, or it waits for that; it ends with the server.
     std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
     child
+}
+
+/// A port that nobody has; Redis cannot say which one it picked.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
