@@ -44,6 +44,9 @@ async fn batches_of_one_message_in_1000_rooms() {
     let stats: String = redis.ask(&["INFO", "commandstats"]).await;
     let calls = stats.lines().find(|line| line.starts_with("cmdstat_evalsha")).unwrap();
     let per_second = (ROOMS * EACH) as u128 * 1_000_000 / took.as_micros();
+    let cpu: String = redis.ask(&["INFO", "cpu"]).await;
+    let user: Vec<_> = cpu.lines().filter(|line| line.starts_with("used_cpu_")).collect();
+    println!("{user:?}");
     println!("{per_second} messages/s; {calls}");
 }
 
