@@ -93,7 +93,11 @@ pub async fn run(upgraded: Upgraded, hub: &Arc<Hub>) -> Close {
     let session = connected.session();
     let mut intake = Intake::new(&early);
     drop(early);
-    let end = match admitted.and_then(|reservation| reservation.sit(session, now)) {
+    let seat = match admitted {
+        Ok(reservation) => reservation.sit(session, now).await,
+        Err(close) => Err(close),
+    };
+    let end = match seat {
         Ok(seat) => Member::new(seat, session, hub, now).run(&mut intake).await,
         Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),
         Err(close) => End::told(close),

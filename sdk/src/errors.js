@@ -32,6 +32,8 @@ const TEXTS = Object.freeze({
   too_many_hellos: 'A member announced itself too often; that was refused.',
   inbox_full: 'Messages were dropped because this device is too slow for the room.',
   iterator_overflow: 'Messages were dropped because a loop over the room was too slow.',
+  unavailable:
+    'The relay cannot put messages in order at the moment. They are sent as soon as it can.',
   // What the relay says before the connection stands.
   admission_failed: 'The relay does not accept the link for this room.',
   origin_denied: 'The relay does not accept this page.',

@@ -6,7 +6,7 @@ import { LethewireError, textOf } from './errors.js';
 import { MessageStream } from './stream.js';
 
 /** @typedef {import('./session.js').Message} Message */
-/** @typedef {'connecting' | 'open' | 'reconnecting' | 'closed'} State */
+/** @typedef {'connecting' | 'open' | 'paused' | 'reconnecting' | 'closed'} State */
 
 /**
  * What the `detail` of each event is.

@@ -12,6 +12,8 @@ import { encodeFrame } from './wire.js';
 
 /** What the relay complains about and delivers all the same: the confirmation still comes. */
 const DELIVERED = 'padding_violation';
+/** What the relay could not take at that moment. */
+const UNAVAILABLE = 'unavailable';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 /** @typedef {import('./message.js').Content} Content */
@@ -57,6 +59,7 @@ export const OUTBOX = Object.freeze({
 /** More than this is not handed to the socket before it has sent some, in bytes. */
 const BUFFERED_MAX = 1024 * 1024;
 const BUFFERED_POLL_MS = 20;
+const PAUSED_POLL_MS = 50;
 const REF_MAX = 0xffff;
 const PENDING_MAX = REF_MAX / 2;
 
@@ -64,6 +67,11 @@ const PENDING_MAX = REF_MAX / 2;
 export class Outbox {
   /** @type {Job[]} */
   #jobs = [];
+  /** Refused for now, and said before all others. @type {Job[]} */
+  #again = [];
+  #isPaused = false;
+  /** Nothing is sent before this moment. */
+  #heldUntil = 0;
   #bytes = 0;
   /** @type {Greeting[]} */
   #greetings = [];
@@ -112,6 +120,24 @@ export class Outbox {
     this.#wake();
   }
 
+  /** Says our HELLO to all once more, before anything else. */
+  announce() {
+    if (this.#line === null || this.#greetings.some(({ to }) => to === undefined)) return;
+    this.#greetings.unshift({ type: 'greeting', to: undefined });
+    this.#wake();
+  }
+
+  /** The relay takes nothing at the moment: what is said waits. */
+  pause() {
+    this.#isPaused = true;
+  }
+
+  /** The relay takes messages again. */
+  resume() {
+    this.#isPaused = false;
+    this.#heldUntil = 0;
+  }
+
   /**
    * Begins to send, our HELLO to all first.
    *
@@ -126,6 +152,7 @@ export class Outbox {
     const line = { session, socket, pace, receivers, over: new AbortController() };
     this.#line = line;
     this.#greetings = [{ type: 'greeting', to: undefined }];
+    this.resume();
     this.#work(line, onGreeted);
   }
 
@@ -139,6 +166,7 @@ export class Outbox {
     for (const sent of lost) {
       if (sent.type === 'message') this.#settle(sent, new LethewireError('unconfirmed'));
     }
+    this.#jobs.unshift(...this.#again.splice(0));
     for (const job of this.#jobs.filter((waiting) => waiting.volatile)) this.#finish(job);
     this.#jobs = this.#jobs.filter((waiting) => !waiting.volatile);
     this.#wake();
@@ -176,8 +204,10 @@ export class Outbox {
     const sent = ref === null ? undefined : this.#pending.get(ref);
     if (sent === undefined || ref === null || code === DELIVERED) return false;
     this.#pending.delete(ref);
-    if (sent.type === 'message') this.#settle(sent, new LethewireError(code));
-    else if (code === 'rate_limited') this.#greetAgain(sent, retryAfterMs);
+    if (sent.type === 'greeting') {
+      if (code === 'rate_limited' || code === UNAVAILABLE) this.#greetAgain(sent, retryAfterMs);
+    } else if (code === UNAVAILABLE && !sent.volatile) this.#sayAgain(sent, retryAfterMs);
+    else this.#settle(sent, new LethewireError(code));
     return true;
   }
 
@@ -201,7 +231,7 @@ export class Outbox {
       if (line.over.signal.aborted) return;
       if (isNewSid) this.#greetings.unshift({ type: 'greeting', to: undefined });
       const greeting = this.#greetings.shift();
-      const job = greeting ? undefined : this.#jobs.shift();
+      const job = greeting ? undefined : (this.#again.shift() ?? this.#jobs.shift());
       if (greeting) await this.#sendGreeting(line, greeting);
       else if (job) await this.#sendJob(line, job);
       else await this.#sleep(line);
@@ -216,7 +246,8 @@ export class Outbox {
     await new Promise((resolve) => {
       this.#wake = () => resolve(undefined);
       // Something may have come in, or the connection gone, since it was last looked at.
-      if (this.#jobs.length + this.#greetings.length > 0 || line.over.signal.aborted) this.#wake();
+      const waiting = this.#jobs.length + this.#again.length + this.#greetings.length;
+      if (waiting > 0 || line.over.signal.aborted) this.#wake();
     });
   }
 
@@ -274,12 +305,34 @@ export class Outbox {
     for (;;) {
       if (line.over.signal.aborted) return false;
       const copies = to === undefined ? line.receivers() : 1;
-      const isStuck = line.socket.bufferedAmount > BUFFERED_MAX;
-      const wait = isStuck ? BUFFERED_POLL_MS : line.pace.take(length, copies, now());
+      const wait = this.#held(line) || line.pace.take(length, copies, now());
       if (wait === 0) return true;
       if (isVolatile) return false;
       await delay(wait, line.over.signal);
     }
+  }
+
+  /**
+   * @param {Line} line
+   * @returns {number} When to look again whether something may go; 0: now.
+   */
+  #held(line) {
+    if (this.#isPaused) return PAUSED_POLL_MS;
+    if (line.socket.bufferedAmount > BUFFERED_MAX) return BUFFERED_POLL_MS;
+    return Math.max(0, this.#heldUntil - now());
+  }
+
+  /**
+   * Queues a message again that the relay could not take, behind those that it refused before.
+   *
+   * @param {Job} job
+   * @param {number} retryAfterMs
+   */
+  #sayAgain(job, retryAfterMs) {
+    this.#heldUntil = Math.max(this.#heldUntil, now() + retryAfterMs);
+    this.#bytes += job.content.data.length;
+    this.#again.push(job);
+    this.#wake();
   }
 
   /**

@@ -335,15 +335,47 @@ export class Room extends RoomTarget {
         return this.emitProblem(control.code);
       case 'gap':
         this.#advance(control.to);
+        if (control.members) this.#correct(control.members, session);
         return this.emit('gap', { from: control.from, to: control.to });
       case 'reset':
         this.#position = { epoch: control.epoch, seq: control.seq };
+        if (control.members) {
+          this.#roster.unverify();
+          this.#apply(session.restart(now()));
+          this.#correct(control.members, session);
+        }
         return this.emit('reset', { epoch: control.epoch, seq: control.seq });
+      case 'paused':
+        this.#outbox.pause();
+        return this.#state === 'open' ? this.#setState('paused', 'unavailable') : undefined;
+      case 'resumed':
+        this.#outbox.resume();
+        return this.#state === 'paused' ? this.#setState('open', '') : undefined;
       case 'room':
         return this.#setLocked(control.locked);
       default:
         return;
     }
+  }
+
+  /**
+   * Something was missed: who is there is said anew, and everybody who is told of us once more
+   * answers what may have been lost.
+   *
+   * @param {string[]} present
+   * @param {Session} session
+   */
+  #correct(present, session) {
+    const { joined, left } = this.#roster.correct(present);
+    for (const member of left) {
+      this.#apply(session.leave(member));
+      this.emit('leave', { member, why: 'lost' });
+    }
+    for (const member of joined) {
+      session.join(member, now());
+      this.emit('join', { member });
+    }
+    this.#outbox.announce();
   }
 
   /** @param {Effect[]} effects */

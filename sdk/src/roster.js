@@ -23,11 +23,21 @@ export class Roster {
    */
   enter(self, present) {
     this.#selves = [self, ...this.#selves].slice(0, FORMER_MAX);
+    this.unverify();
+    return this.correct(present);
+  }
+
+  /**
+   * The relay says anew who is there.
+   *
+   * @param {string[]} present
+   * @returns {{ joined: string[], left: string[] }} What has changed.
+   */
+  correct(present) {
     const others = present.filter((id) => !this.isOwn(id));
     const left = [...this.members.keys()].filter((id) => !others.includes(id));
     const joined = others.filter((id) => !this.members.has(id));
     for (const id of left) this.members.delete(id);
-    this.unverify();
     for (const id of joined) this.members.set(id, { id, verified: false });
     return { joined, left };
   }

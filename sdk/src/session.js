@@ -128,6 +128,20 @@ export class Session {
   }
 
   /**
+   * The order was broken: nobody knows what the others have missed, so all prove themselves anew. A
+   * HELLO to all comes next.
+   *
+   * @param {number} now In milliseconds.
+   * @returns {Effect[]}
+   */
+  restart(now) {
+    const members = [...this.#peers.keys()];
+    const effects = members.flatMap((member) => this.leave(member));
+    for (const member of members) this.join(member, now);
+    return effects;
+  }
+
+  /**
    * Drops what has waited for its sender's proof for too long.
    *
    * @param {number} now In milliseconds.
@@ -225,6 +239,8 @@ export class Session {
     if (stream === null) return problem('replayed', peer.id);
     stream.window.raise(hello.since);
     stream.window.mark(head.counter);
+    // To all under a known sid: it has missed something, perhaps our answer.
+    if (known && hello.answer === null) peer.answered = false;
     return this.#believe(peer, hello, now);
   }
 

@@ -52,8 +52,10 @@ import { fromBase64url, readU64, toBase64url, view } from './bytes.js';
  *   | { type: 'leave', member: string, seq: number, why: 'left' | 'lost' | 'kicked' }
  *   | { type: 'ack', ref: number, seq: number }
  *   | { type: 'error', code: string, ref: number | null, retryAfterMs: number }
- *   | { type: 'gap', from: number, to: number }
- *   | { type: 'reset', epoch: string, seq: number }
+ *   | { type: 'gap', from: number, to: number, members: string[] | null }
+ *   | { type: 'reset', epoch: string, seq: number, members: string[] | null }
+ *   | { type: 'paused' }
+ *   | { type: 'resumed' }
  *   | { type: 'room', locked: boolean }
  *   | { type: 'closed' }
  *   | { type: 'drain', reconnectAfterMs: number }
@@ -175,11 +177,20 @@ const PARSERS = {
     const retryAfterMs = isCount(retry_after_ms) ? retry_after_ms : 0;
     return { type: 'error', code, ref: isCount(ref) ? ref : null, retryAfterMs };
   },
-  gap({ from, to }) {
-    return isCount(from) && isCount(to) && from <= to ? { type: 'gap', from, to } : null;
+  gap({ from, to, members = null }) {
+    // One less than `from`: only something without a number is missing.
+    if (!isCount(from) || !isCount(to) || from > to + 1 || !isRosterOrNull(members)) return null;
+    return { type: 'gap', from, to, members };
   },
-  reset({ epoch, seq }) {
-    return isEpoch(epoch) && isCount(seq) ? { type: 'reset', epoch, seq } : null;
+  reset({ epoch, seq, members = null }) {
+    if (!isEpoch(epoch) || !isCount(seq) || !isRosterOrNull(members)) return null;
+    return { type: 'reset', epoch, seq, members };
+  },
+  paused() {
+    return { type: 'paused' };
+  },
+  resumed() {
+    return { type: 'resumed' };
   },
   room({ locked }) {
     return typeof locked === 'boolean' ? { type: 'room', locked } : null;
@@ -203,8 +214,7 @@ const PARSERS = {
 function parseWelcome({ v, member, epoch, seq, members, cap, locked, limits, padding }) {
   if (v !== 1 || !isMember(member) || !isEpoch(epoch) || !isCount(seq)) return null;
   if (typeof cap !== 'string' || typeof locked !== 'boolean') return null;
-  if (!Array.isArray(members) || members.length > MEMBERS_MAX || !members.every(isMember))
-    return null;
+  if (!isRoster(members)) return null;
   const checked = parseLimits(limits);
   if (checked === null || !Array.isArray(padding) || padding.length > 64) return null;
   if (!padding.every((size) => isCount(size) && size > 0)) return null;
@@ -220,6 +230,22 @@ function parseWelcome({ v, member, epoch, seq, members, cap, locked, limits, pad
     limits: checked,
     padding: buckets,
   };
+}
+
+/**
+ * @param {unknown} members
+ * @returns {members is string[]}
+ */
+function isRoster(members) {
+  return Array.isArray(members) && members.length <= MEMBERS_MAX && members.every(isMember);
+}
+
+/**
+ * @param {unknown} members
+ * @returns {members is string[] | null}
+ */
+function isRosterOrNull(members) {
+  return members === null || isRoster(members);
 }
 
 /**

@@ -277,3 +277,40 @@ test('what is volatile does not wait for the relay’s limits', async () => {
   assert.equal(line.frames.length, 4);
   outbox.close();
 });
+
+test('what the relay cannot take at the moment is said again, in order, before what came later', async () => {
+  const { outbox, line } = await attached();
+  const first = say(outbox, { ack: true });
+  const second = say(outbox, { ack: true });
+  const [, one, two] = await line.got(3);
+  assert.ok(one && two);
+  assert.equal(outbox.refused(one.ref, 'unavailable', 30), true);
+  assert.equal(outbox.refused(two.ref, 'unavailable', 30), true);
+  const later = say(outbox);
+  const began = performance.now();
+  const frames = await line.got(6);
+  assert.ok(performance.now() - began >= 25, 'not before the hint');
+  await later;
+  const [again, andAgain] = frames.slice(3).map(({ ref }) => ref);
+  assert.ok(again && andAgain);
+  outbox.acked(again, 7);
+  outbox.acked(andAgain, 8);
+  assert.deepEqual(await Promise.all([first, second]), [7, 8]);
+  outbox.close();
+});
+
+test('while the relay pauses nothing is sent, and volatile messages are dropped', async () => {
+  const { outbox, line } = await attached();
+  outbox.pause();
+  assert.equal(await say(outbox, { volatile: true, ack: true }), undefined);
+  const said = say(outbox);
+  assert.equal(line.frames.length, 1);
+  outbox.resume();
+  await said;
+  assert.equal(line.frames.length, 2);
+  outbox.announce();
+  outbox.announce();
+  await line.got(3);
+  assert.deepEqual(line.kinds(), [KIND.hello, KIND.app, KIND.hello]);
+  outbox.close();
+});

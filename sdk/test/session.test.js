@@ -44,9 +44,11 @@ test('a meeting takes three HELLOs a pair, and then everybody is verified', asyn
   assert.deepEqual(keys[1], keys[2]);
   const [alice, bob, carol] = sessions;
   assert.ok(alice && bob && carol);
-  // Nothing is answered twice.
+  // What is for one is not answered twice; what is for all says that something was missed.
+  const direct = mesh.delivery(bob, await bob.hello(alice.self, mesh.now), { direct: true });
+  assert.deepEqual(brief(await alice.receive(direct, mesh.now)), []);
   const again = mesh.delivery(bob, await bob.hello(undefined, mesh.now));
-  assert.deepEqual(brief(await alice.receive(again, mesh.now)), []);
+  assert.deepEqual(brief(await alice.receive(again, mesh.now)), ['greet']);
 });
 
 test('a newcomer opens what was said before it knew who says it', async () => {
@@ -297,7 +299,7 @@ test('a HELLO that is well made but breaks a rule is refused', async () => {
     [mallory.seal(hello), ['greet']],
     // The same first half, and sealed with the keys that are known for it.
     [mallory.seal(hello, { sender: { ...keys, sid: sidOfOthers } }), refused],
-    [mallory.seal(hello), []],
+    [mallory.seal(hello), ['greet']],
   ])) {
     assert.deepEqual(brief(await alice.receive(await delivery, mesh.now)), expected);
     mesh.now += 3_600_000;
@@ -444,10 +446,11 @@ test('announcing oneself again and again is not listened to', async () => {
     const hello = mesh.delivery(alice, await alice.hello(undefined, mesh.now));
     codes.push(...brief(await bob.receive(hello, mesh.now)));
   }
-  assert.ok(codes.length > 0 && codes.length < 12);
-  assert.deepEqual([...new Set(codes)], ['too_many_hellos 1']);
+  const answered = codes.filter((code) => code === 'greet').length;
+  assert.ok(answered > 0 && answered <= 8);
+  assert.deepEqual([...new Set(codes.slice(answered))], ['too_many_hellos 1']);
   const later = mesh.delivery(alice, await alice.hello(undefined, mesh.now));
-  assert.deepEqual(brief(await bob.receive(later, mesh.now + 3_600_000)), []);
+  assert.deepEqual(brief(await bob.receive(later, mesh.now + 3_600_000)), ['greet']);
 });
 
 test('what waits is bounded in number, in bytes and in time', async () => {
@@ -538,3 +541,39 @@ function take(from) {
   assert.ok(taken);
   return taken;
 }
+
+for (const lost of [0, 1, 2]) {
+  test(`a HELLO to all once more heals the loss of the HELLO with number ${lost} of three`, async () => {
+    const mesh = await Mesh.create();
+    const alice = await mesh.join();
+    const bob = await mesh.enter();
+    let to = alice;
+    let hello = mesh.delivery(bob, await bob.hello(undefined, mesh.now));
+    for (let number = 0; number < lost; number += 1) {
+      assert.ok(brief(await to.receive(hello, mesh.now)).includes('greet'));
+      const from = to;
+      to = from === alice ? bob : alice;
+      hello = mesh.delivery(from, await from.hello(to.self, mesh.now), { direct: true });
+    }
+    // Whoever did not get it has a gap, and is the one that asks again.
+    await mesh.greet(to);
+    assert.deepEqual([alice.isSettled, bob.isSettled], [true, true]);
+    assert.deepEqual(brief(await bob.receive(await mesh.say(alice, 'a'), mesh.now)), ['a']);
+    assert.deepEqual(brief(await alice.receive(await mesh.say(bob, 'b'), mesh.now)), ['b']);
+  });
+}
+
+test('behind a broken order all prove themselves anew, and nothing from before counts again', async () => {
+  const mesh = await Mesh.create();
+  const alice = await mesh.join();
+  const bob = await mesh.join();
+  const before = await mesh.say(alice, 'before');
+  assert.deepEqual(brief(await bob.receive(before, mesh.now)), ['before']);
+  for (const session of [alice, bob]) assert.deepEqual(session.restart(mesh.now), []);
+  assert.equal(alice.signPublics().length, 1);
+  await mesh.greet(alice);
+  await mesh.greet(bob);
+  assert.deepEqual([alice.signPublics().length, bob.signPublics().length], [2, 2]);
+  assert.deepEqual(brief(await bob.receive(await mesh.say(alice, 'after'), mesh.now)), ['after']);
+  assert.notDeepEqual(brief(await bob.receive(before, mesh.now)), ['before']);
+});

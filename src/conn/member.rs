@@ -150,6 +150,9 @@ impl<'a> Member<'a> {
             Err(Unsent::RoomOver(wait)) => {
                 self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
             }
+            Err(Unsent::Unavailable(wait)) => {
+                self.refuse(Refused::Unavailable, Some(head.reference), Some(wait));
+            }
         }
         Ok(())
     }
@@ -188,7 +191,7 @@ impl<'a> Member<'a> {
             (OwnerOp::Close | OwnerOp::Lock | OwnerOp::Unlock, None) => None,
             _ => return Err(End::told(Close::BadFrame)),
         };
-        if let Err(refused) = self.seat.act(request.op, member, self.now) {
+        if let Err(refused) = self.seat.act(request.op, member, self.session, self.now) {
             self.refuse(refused, None, None);
         }
         Ok(())

@@ -375,6 +375,7 @@ impl RelayControl<'_> {
         let lists = match self {
             // A name in quotes and a comma; a size of up to seven digits and a comma.
             Self::Welcome { members, padding, .. } => 14 * members.len() + 8 * padding.len(),
+            Self::Gap { members, .. } | Self::Reset { members, .. } => 14 * members.len(),
             _ => 0,
         };
         let mut text = Vec::with_capacity(TEXT_BYTES + lists);

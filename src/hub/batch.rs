@@ -98,6 +98,32 @@ impl Batch {
         self.private.push_data(kind, head, payload, skip);
     }
 
+    /// A message that came from the bus, for everybody but its sender if that one has a seat here.
+    pub(super) fn say_plain(
+        &mut self,
+        kind: FrameKind,
+        head: &RelayHead,
+        payload: &[u8],
+        sender: Option<SeatIndex>,
+    ) {
+        if let Some(sender) = sender {
+            self.cut(sender, What::Skip);
+        }
+        self.shared.push_plain(kind, head, payload);
+    }
+
+    /// A message that came from the bus, for one seat.
+    pub(super) fn say_plain_to(
+        &mut self,
+        kind: FrameKind,
+        head: &RelayHead,
+        payload: &[u8],
+        seat: SeatIndex,
+    ) {
+        self.cut(seat, What::Insert(self.private.count()));
+        self.private.push_plain(kind, head, payload);
+    }
+
     /// A control frame for everybody.
     pub(super) fn tell(&mut self, text: &[u8]) {
         self.shared.push_text(text);
@@ -255,6 +281,14 @@ impl Frames {
         put_head(&mut self.bytes, Opcode::Binary, RELAY_HEAD + len);
         self.bytes.extend_from_slice(&head.encode());
         payload.append_to(skip, &mut self.bytes);
+        self.end(kind);
+    }
+
+    fn push_plain(&mut self, kind: FrameKind, head: &RelayHead, payload: &[u8]) {
+        self.bytes.reserve(HEAD_MAX + RELAY_HEAD + payload.len());
+        put_head(&mut self.bytes, Opcode::Binary, RELAY_HEAD + payload.len());
+        self.bytes.extend_from_slice(&head.encode());
+        self.bytes.extend_from_slice(payload);
         self.end(kind);
     }
 

@@ -56,6 +56,8 @@ pub enum Unsent {
     SenderOver(Duration),
     /// The room has, and this sender need not be the one to blame.
     RoomOver(Duration),
+    /// The order is interrupted, or too much waits for it; trying again makes sense after this time.
+    Unavailable(Duration),
 }
 
 /// The order of a room whose members are reached through handles `S`, which are never called here.
@@ -169,11 +171,7 @@ impl<S: Clone> Log<S> {
         let seq = self.next_seq();
         let (batch, duty) = self.batch();
         batch.tell(&wire::join(member, seq));
-        let from = batch.position();
-        let key = self.seats.insert(Seat { member, handle, hears, from });
-        let seat = SeatIndex::try_from(key).expect("a room has fewer members than that");
-        self.by_member.insert(member, seat);
-        self.changes += 1;
+        let seat = self.seat(member, handle, hears);
         let text = welcome(seq, &mut self.seats.iter().map(|(_, seat)| seat.member));
         self.batch().0.tell_one(&text, seat);
         Ok((seat, duty))
@@ -181,12 +179,7 @@ impl<S: Clone> Log<S> {
 
     /// Frees a seat and tells the others why; `None` if the member does not have it any more.
     pub(super) fn leave(&mut self, speaker: Speaker, why: Gone) -> Option<(S, Duty)> {
-        if !self.holds(speaker) {
-            return None;
-        }
-        let seat = self.seats.try_remove(speaker.seat as usize)?;
-        self.by_member.remove(&speaker.member);
-        self.changes += 1;
+        let handle = self.vacate(speaker)?;
         let seq = self.next_seq();
         let mut duty = Duty::None;
         if !self.seats.is_empty() {
@@ -194,7 +187,51 @@ impl<S: Clone> Log<S> {
             batch.tell(&wire::leave(speaker.member, seq, why));
             duty = begun;
         }
-        Some((seat.handle, duty))
+        Some((handle, duty))
+    }
+
+    /// Gives a seat to whoever came with the order that is shared with other nodes, and tells nobody.
+    pub(super) fn seat(&mut self, member: MemberId, handle: S, hears: bool) -> SeatIndex {
+        let from = self.batch().0.position();
+        let key = self.seats.insert(Seat { member, handle, hears, from });
+        let seat = SeatIndex::try_from(key).expect("a room has fewer members than that");
+        self.by_member.insert(member, seat);
+        self.changes += 1;
+        seat
+    }
+
+    /// Frees a seat and tells nobody; `None` if the member does not have it any more.
+    pub(super) fn vacate(&mut self, speaker: Speaker) -> Option<S> {
+        if !self.holds(speaker) {
+            return None;
+        }
+        let seat = self.seats.try_remove(speaker.seat as usize)?;
+        self.by_member.remove(&speaker.member);
+        self.changes += 1;
+        Some(seat.handle)
+    }
+
+    /// The last number that was given.
+    pub(super) const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Goes on behind this number.
+    pub(super) const fn go_on_behind(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
+    /// Takes what a message costs from its sender, if the room could pay too. The room pays when the
+    /// message comes back from the bus, on every node: see [`Log::pay`].
+    pub(super) fn ask(&self, charge: Charge<'_>, copies: usize) -> Result<(), Unsent> {
+        let mut room = self.fanout;
+        charge.pay(&mut room, copies)
+    }
+
+    /// Takes from the room what a message costs that is already in its order.
+    pub(super) fn pay(&mut self, limit: &Limit, payload: usize, copies: usize, now: Instant) {
+        let bytes = payload as u64 * copies as u64;
+        self.fanout.charge(limit, bytes.min(limit.amount()), now);
     }
 
     /// Lets nobody in or speak any more, and says who is to be told; `None` the second time.
@@ -226,7 +263,7 @@ impl<S: Clone> Log<S> {
         self.seats.len()
     }
 
-    const fn next_seq(&mut self) -> u64 {
+    pub(super) const fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
     }

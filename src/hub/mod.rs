@@ -6,11 +6,15 @@
 //! `log` the order, `batch` what a room has to say, `session` the table of connections.
 
 mod batch;
+mod errands;
 mod log;
+mod outgoing;
 mod random;
+mod replica;
 mod room;
 mod seat;
 mod session;
+mod shared;
 mod tally;
 mod turnstile;
 
@@ -22,21 +26,26 @@ use dashmap::DashMap;
 use tokio::net::TcpStream;
 
 use crate::admission::records::{Records, View};
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::core::close::Close;
-use crate::core::id::{MemberId, RoomId};
+use crate::core::entry::Entry;
+use crate::core::id::{Epoch, MemberId, RoomId};
 use crate::core::limit::{Instant, Limit};
 use crate::core::token::Cap;
-use crate::core::wire::{self, OwnerOp, Refused, WelcomeLimits};
+use crate::core::wire::{self, Gone, OwnerOp, Refused, Welcome, WelcomeLimits};
 use crate::metrics::{Count, Metrics};
 use crate::outbox::{Bounds, Outbox};
+use errands::Errands;
 use log::FanoutLimits;
+use outgoing::Outgoing;
 use random::Random;
 use room::{Common, Room};
 use session::{Periods, Sessions};
 
+pub use errands::Errand;
 pub use log::Unsent;
-pub use seat::{Connected, Reservation, Seat};
+pub use seat::{Connected, Door, Reservation, Seat};
 pub use session::Session;
 
 /// All rooms and connections of this node.
@@ -67,8 +76,19 @@ pub struct Grant {
 }
 
 impl Hub {
-    /// Creates a hub without rooms.
+    /// Creates a hub without rooms, whose rooms are on this node alone.
     pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, records: Arc<Records>) -> Arc<Self> {
+        Self::with(config, metrics, records, None)
+    }
+
+    /// Creates a hub without rooms, whose rooms are shared with other nodes over this bus if there is
+    /// one; so many bytes may wait for it in each.
+    pub fn with(
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        records: Arc<Records>,
+        bus: Option<(Arc<Bus>, usize)>,
+    ) -> Arc<Self> {
         let heartbeat = &config.heartbeat;
         let periods = Periods {
             ping: heartbeat.ping_interval(),
@@ -92,6 +112,8 @@ impl Hub {
                 sender: Limit::new(limit.fanout_bytes_per_10s, FANOUT_PERIOD),
                 room: Limit::new(limit.room_fanout_bytes_per_10s, FANOUT_PERIOD),
             },
+            errands: Errands::default(),
+            bus,
         });
         Arc::new(Self {
             config,
@@ -106,11 +128,47 @@ impl Hub {
         })
     }
 
-    /// Promises a seat to a handshake, before it is answered.
+    /// Makes sure, before [`Hub::reserve`], that a room is attached to the bus. The door is kept until
+    /// a seat is promised. Without a bus there is nothing to do.
     ///
     /// # Errors
     ///
-    /// `Restart` while draining, `TokenInvalid` for a room that is not here (a fresh token comes
+    /// `Overload` if the bus is down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets the room go.
+    pub async fn enter(self: &Arc<Self>, room: &RoomId) -> Result<Option<Door>, Close> {
+        if self.common.bus.is_none() {
+            return Ok(None);
+        }
+        let door = self.door(room);
+        match door.room().shared() {
+            Some(shared) => shared.attach().await.map_err(|_| Close::Overload)?,
+            None => return Ok(None),
+        }
+        Ok(Some(door))
+    }
+
+    fn door(self: &Arc<Self>, room: &RoomId) -> Door {
+        let entry = self.rooms.entry(*room).or_insert_with(|| self.open(room));
+        if let Some(shared) = entry.shared() {
+            shared.hold();
+        }
+        Door::new(Arc::clone(self), Arc::clone(&entry))
+    }
+
+    fn open(&self, room: &RoomId) -> Arc<Room> {
+        self.records.occupied(room);
+        self.metrics.add(Count::RoomsOpened, 1);
+        Room::new(*room, Arc::clone(&self.common))
+    }
+
+    /// Promises a seat to a handshake, before it is answered. With a bus [`Hub::enter`] comes first.
+    ///
+    /// # Errors
+    ///
+    /// `Overload` if the bus is down, `Restart` while draining, `TokenInvalid` for a room that is not here (a fresh token comes
     /// with restoring it), `RoomClosed`, `RoomLocked` unless the grant is an owner's, `RoomFull`.
     pub fn reserve(self: &Arc<Self>, room: &RoomId, grant: Grant) -> Result<Reservation, Close> {
         if self.is_draining() {
@@ -125,12 +183,8 @@ impl Hub {
         }
         // The entry's lock is held until the seat is promised, so that a room cannot be retired
         // between being found and being entered.
-        let entry = self.rooms.entry(*room).or_insert_with(|| {
-            self.records.occupied(room);
-            self.metrics.add(Count::RoomsOpened, 1);
-            Arc::new(Room::new(*room, Arc::clone(&self.common)))
-        });
-        entry.reserve(view.options.members_max as usize)?;
+        let entry = self.rooms.entry(*room).or_insert_with(|| self.open(room));
+        entry.reserve(view.options.members_max)?;
         let room = Arc::clone(&entry);
         drop(entry);
         Ok(Reservation::new(Arc::clone(self), room, grant))
@@ -216,6 +270,72 @@ impl Hub {
         self.room(room).is_some_and(|room| room.kick(member, now))
     }
 
+    /// Removes a member of a room, wherever it is.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchMember`; `Unavailable` if the bus is down.
+    pub async fn kick_anywhere(
+        &self,
+        room: &RoomId,
+        member: MemberId,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        if self.common.bus.is_none() {
+            let kicked = self.kick(room, member, now);
+            return if kicked { Ok(()) } else { Err(Refused::NoSuchMember) };
+        }
+        self.announce(room, &Entry::Leave { member, why: Gone::Kicked }).await?;
+        self.metrics.add(Count::Kicks, 1);
+        Ok(())
+    }
+
+    /// Tells all nodes that a room's record was changed; they look it up. Without a bus there is
+    /// nobody to tell.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the bus is down.
+    pub async fn announce_change(&self, room: &RoomId) -> Result<(), Refused> {
+        self.announce(room, &Entry::Changed).await
+    }
+
+    /// Ends a room on all nodes, whose record says already that it is closed.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the bus is down.
+    pub async fn announce_end(&self, room: &RoomId) -> Result<(), Refused> {
+        self.announce(room, &Entry::Closed).await
+    }
+
+    async fn announce(&self, room: &RoomId, entry: &Entry<'_>) -> Result<(), Refused> {
+        let Some((bus, _)) = &self.common.bus else { return Ok(()) };
+        let mut outgoing = Outgoing::default();
+        outgoing.push(entry);
+        let Some(batch) = outgoing.take(u32::MAX) else { return Ok(()) };
+        match bus.announce(room, batch).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Refused::NoSuchMember),
+            Err(_) => Err(Refused::Unavailable),
+        }
+    }
+
+    /// The next thing that a shared room needs done by somebody who may wait; for one task of the
+    /// server, which tells the members with [`Hub::options_changed`] or [`Hub::end_here`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next_errand(&self) -> Errand {
+        self.common.errands.next().await
+    }
+
+    /// Ends a room for the members of this node: its record is closed or gone.
+    pub fn end_here(&self, room: &RoomId, now: Instant) {
+        self.end_room(room, now);
+    }
+
     /// Tells the members how their room is now.
     pub fn options_changed(&self, room: &RoomId, now: Instant) {
         if let (Some(room), Some(view)) = (self.room(room), self.records.view(room)) {
@@ -230,6 +350,23 @@ impl Hub {
         for room in self.records.expire(now) {
             self.metrics.add(Count::RecordsExpired, 1);
             self.end_room(&room, now);
+        }
+        if self.common.bus.is_some() {
+            self.tend_shared(now);
+        }
+    }
+
+    fn tend_shared(&self, now: Instant) {
+        let mut vacant = Vec::new();
+        for room in &self.rooms {
+            if room.is_vacant() {
+                vacant.push(Arc::clone(&room));
+            } else if let Some(shared) = room.shared() {
+                room.tend(shared, now);
+            }
+        }
+        for room in vacant {
+            self.retire(&room, now);
         }
     }
 
@@ -277,16 +414,22 @@ impl Hub {
     fn end_room(&self, room: &RoomId, now: Instant) {
         if let Some((_, room)) = self.rooms.remove(room) {
             room.end(now);
+            if let Some(shared) = room.shared() {
+                shared.detach();
+            }
         }
     }
 
     /// Forgets a room that has nobody in it and nobody on the way.
     fn retire(&self, room: &Arc<Room>, now: Instant) {
         self.rooms.remove_if(&room.id, |_, here| {
-            let is_vacant = Arc::ptr_eq(here, room) && here.taken() == 0;
+            let is_vacant = Arc::ptr_eq(here, room) && here.is_vacant();
             if is_vacant {
                 // Under the entry's lock, as its counterpart is: the next one may be at the door.
                 self.records.emptied(&room.id, now);
+                if let Some(shared) = here.shared() {
+                    shared.detach();
+                }
             }
             is_vacant
         });
@@ -294,6 +437,33 @@ impl Hub {
 
     fn random(&self) -> MutexGuard<'_, Random> {
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a newcomer is told.
+    #[expect(clippy::too_many_arguments, reason = "a welcome has many parts, from two places")]
+    fn welcome(
+        &self,
+        member: MemberId,
+        epoch: Epoch,
+        seq: u64,
+        members: &mut dyn Iterator<Item = MemberId>,
+        cap: Cap,
+        view: &View,
+        now: Instant,
+    ) -> Vec<u8> {
+        Welcome {
+            member,
+            epoch,
+            seq,
+            members,
+            cap: &cap.to_text(),
+            locked: view.locked,
+            ttl_s: ttl_s(view, now),
+            limits: self.welcome_limits(view),
+            padding: &self.config.room.padding,
+            padding_policy: view.options.padding,
+        }
+        .encode()
     }
 
     fn welcome_limits(&self, view: &View) -> WelcomeLimits {

@@ -11,17 +11,20 @@
 //! theirs. Who finds a flush under way leaves its duty to that one.
 
 use std::io::IoSlice;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::bus::Bus;
 use crate::core::close::Close;
 use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
 use crate::core::id::{Epoch, MemberId, RoomId};
 use crate::core::limit::{Bucket, Instant};
 use crate::core::wire::{self, ClientHead, Flags, Gone, RELAY_HEAD, RelayHead};
 use crate::hub::batch::{self, Batch, Run, SeatIndex};
+use crate::hub::errands::Errands;
 use crate::hub::log::{Audience, Charge, Duty, FanoutLimits, Listener, Log, Speaker, Unsent};
 use crate::hub::random;
 use crate::hub::session::{Session, Sessions};
+use crate::hub::shared::Shared;
 use crate::hub::tally::Tally;
 use crate::hub::turnstile::Turnstile;
 use crate::metrics::{Count, Metrics, RoomGauge};
@@ -38,6 +41,8 @@ pub(super) struct Room {
     common: Arc<Common>,
     log: Mutex<Log<Arc<Session>>>,
     flusher: Turnstile<Audience<Arc<Session>>>,
+    /// What it has more if other nodes share it.
+    shared: Option<Box<Shared>>,
     _gauge: RoomGauge,
 }
 
@@ -48,6 +53,9 @@ pub(super) struct Common {
     /// A batch of this size is flushed at once.
     pub(super) batch_bytes: usize,
     pub(super) fanout: FanoutLimits,
+    pub(super) errands: Errands,
+    /// Where rooms are shared with other nodes: the bus, and what may wait for it in each room.
+    pub(super) bus: Option<(Arc<Bus>, usize)>,
 }
 
 /// Who sends a message, and from what it is paid.
@@ -58,20 +66,40 @@ pub(super) struct Sender<'s> {
 }
 
 impl Room {
-    pub(super) fn new(id: RoomId, common: Arc<Common>) -> Self {
-        Self {
+    pub(super) fn new(id: RoomId, common: Arc<Common>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             id,
             epoch: Epoch::from_bytes(random::bytes()),
             log: Mutex::default(),
             flusher: Turnstile::default(),
+            shared: common.bus.as_ref().map(|(bus, bytes)| {
+                Box::new(Shared::new(Arc::clone(bus), *bytes, Weak::clone(me)))
+            }),
             _gauge: common.metrics.room_opened(),
             common,
-        }
+        })
+    }
+
+    /// What it has more if other nodes share it.
+    pub(super) fn shared(&self) -> Option<&Shared> {
+        self.shared.as_deref()
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        &self.common
     }
 
     /// Promises a seat, if there are fewer than `members_max` taken and promised.
-    pub(super) fn reserve(&self, members_max: usize) -> Result<(), Close> {
-        self.log().reserve(members_max)
+    pub(super) fn reserve(&self, members_max: u32) -> Result<(), Close> {
+        let Some(shared) = self.shared() else { return self.log().reserve(members_max as usize) };
+        let mut replica = shared.replica();
+        replica.members_max = members_max;
+        if replica.is_down() {
+            return Err(Close::Overload);
+        }
+        let mut log = self.log();
+        let elsewhere = replica.taken().saturating_sub(log.members());
+        log.reserve((members_max as usize).saturating_sub(elsewhere))
     }
 
     /// Takes a promise back.
@@ -96,6 +124,9 @@ impl Room {
 
     /// Frees the seat, if the member still has it, and appends what the others hear of it.
     pub(super) fn leave(&self, speaker: Speaker, why: Gone, now: Instant) -> Duty {
+        if let Some(shared) = self.shared() {
+            return self.publish_leave(shared, speaker.member, why);
+        }
         let mut log = self.log();
         let Some((_, duty)) = log.leave(speaker, why) else { return Duty::None };
         self.common.metrics.add(Count::Leaves, 1);
@@ -125,6 +156,9 @@ impl Room {
 
     /// Ends the room for everybody.
     pub(super) fn end(&self, now: Instant) {
+        if let Some(shared) = self.shared() {
+            shared.replica().end();
+        }
         let Some(sessions) = self.log().end() else { return };
         // Not left to a flush that may be under way: the close must come behind everything said.
         self.flush_surely(now);
@@ -145,6 +179,10 @@ impl Room {
         now: Instant,
     ) -> Result<Option<Duty>, Unsent> {
         let Sender { speaker, fanout } = sender;
+        if let Some(shared) = self.shared() {
+            let charge = self.charge(fanout, payload.len() - skip, now);
+            return self.publish(shared, speaker.member, head, (payload, skip), charge);
+        }
         if payload.len() - skip >= LARGE_BYTES {
             let sender = Sender { speaker, fanout: &mut *fanout };
             let sent = self.flusher.try_instead(
@@ -239,8 +277,16 @@ impl Room {
         self.flusher.pass(|audience| self.flush_to(audience, now));
     }
 
+    /// Does what whoever began a batch has to do in the end.
+    pub(super) fn discharge(&self, now: Instant) {
+        match self.shared() {
+            Some(shared) => shared.speak(),
+            None => self.flush(now),
+        }
+    }
+
     /// Sends the pending batch, after waiting for a flush that is under way.
-    fn flush_surely(&self, now: Instant) {
+    pub(super) fn flush_surely(&self, now: Instant) {
         self.flusher.pass_surely(|audience| self.flush_to(audience, now));
     }
 
@@ -289,9 +335,9 @@ impl Room {
         sessions.keep_within_bounds(metrics, now);
     }
 
-    /// Bytes that are appended and not sent.
+    /// Bytes that are appended and not sent, or not published.
     pub(super) fn batched(&self) -> usize {
-        self.log().batched()
+        self.shared().map_or_else(|| self.log().batched(), |shared| shared.replica().waiting())
     }
 
     /// How many members there are.
@@ -299,12 +345,21 @@ impl Room {
         self.log().members()
     }
 
-    /// How many seats are taken or promised.
+    /// How many seats are taken or promised, on all nodes as far as this one knows.
     pub(super) fn taken(&self) -> usize {
-        self.log().taken()
+        let Some(shared) = self.shared() else { return self.log().taken() };
+        let replica = shared.replica();
+        let log = self.log();
+        replica.taken() + log.taken() - log.members()
     }
 
-    fn log(&self) -> MutexGuard<'_, Log<Arc<Session>>> {
+    /// Whether nobody is here or on the way, and nothing is left to be said.
+    pub(super) fn is_vacant(&self) -> bool {
+        let taken = self.log().taken();
+        taken == 0 && self.shared().is_none_or(Shared::is_vacant)
+    }
+
+    pub(super) fn log(&self) -> MutexGuard<'_, Log<Arc<Session>>> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::admission::records::View;
 use crate::clock;
 use crate::core::admission::PaddingPolicy;
 use crate::core::close::Close;
@@ -12,11 +13,13 @@ use crate::core::frame::Payload;
 use crate::core::id::MemberId;
 use crate::core::limit::{Bucket, Instant};
 use crate::core::token::Cap;
-use crate::core::wire::{ClientHead, Gone, OwnerOp, Refused, Welcome};
+use crate::core::wire::{ClientHead, Gone, OwnerOp, Refused};
 use crate::hub::log::{Duty, Speaker, Unsent};
+use crate::hub::replica::Greeting;
 use crate::hub::room::{Room, Sender};
 use crate::hub::session::{Registered, Session};
-use crate::hub::{Grant, Hub, random, ttl_s};
+use crate::hub::shared::Seating;
+use crate::hub::{Grant, Hub, random};
 use crate::metrics::{Count, MemberGauge};
 
 /// A promised seat. Dropping it gives the promise back.
@@ -40,45 +43,71 @@ impl Reservation {
         self.grant.session_s
     }
 
-    /// Takes the seat. With the next flush the members hear of it and the newcomer is welcomed.
+    /// Takes the seat. With the next flush the members hear of it and the newcomer is welcomed. In a
+    /// room that is shared with other nodes it waits for the bus, else it is ready at once.
     ///
     /// # Errors
     ///
-    /// `RoomClosed` if the room ended since it was reserved.
-    pub fn sit(mut self, session: &Arc<Session>, now: Instant) -> Result<Seat, Close> {
-        let (hub, room, cap) = (&self.hub, &self.room, self.grant.cap);
-        let view = hub.records.view(&room.id).ok_or(Close::RoomClosed)?;
+    /// `RoomClosed` if the room ended since it was reserved; in a shared room also `RoomFull`, when
+    /// another node was faster, and `Overload`, when the bus is down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes the join back; who has heard of it hears that the member left.
+    pub async fn sit(mut self, session: &Arc<Session>, now: Instant) -> Result<Seat, Close> {
+        let view = self.hub.records.view(&self.room.id).ok_or(Close::RoomClosed)?;
         let member = MemberId::from_bytes(random::bytes());
+        if self.room.shared().is_some() {
+            // Boxed, so that a connection's state does not grow where there is no bus.
+            return Box::pin(self.sit_in_shared(member, session, view, now)).await;
+        }
+        let Self { hub, room, grant, .. } = &self;
         let welcome = |seq, members: &mut dyn Iterator<Item = MemberId>| {
-            Welcome {
-                member,
-                epoch: room.epoch,
-                seq,
-                members,
-                cap: &cap.to_text(),
-                locked: view.locked,
-                ttl_s: ttl_s(&view, now),
-                limits: hub.welcome_limits(&view),
-                padding: &hub.config.room.padding,
-                padding_policy: view.options.padding,
-            }
-            .encode()
+            hub.welcome(member, room.epoch, seq, members, grant.cap, &view, now)
         };
+        let hears = grant.cap.contains(Cap::RECEIVE);
+        let joined = room.join(member, session, hears, welcome, now);
         self.is_spent = true;
-        let hears = cap.contains(Cap::RECEIVE);
-        let (speaker, duty) = room.join(member, session, hears, welcome, now)?;
+        let (speaker, duty) = joined?;
         self.is_seated = true;
-        Ok(Seat {
-            hub: Arc::clone(hub),
-            room: Arc::clone(room),
+        Ok(self.seat(speaker, duty, &view))
+    }
+
+    async fn sit_in_shared(
+        mut self,
+        member: MemberId,
+        session: &Arc<Session>,
+        view: View,
+        now: Instant,
+    ) -> Result<Seat, Close> {
+        let shared = self.room.shared().ok_or(Close::Bug)?;
+        let (hub, cap) = (Arc::clone(&self.hub), self.grant.cap);
+        let welcome: Greeting = Box::new(move |epoch, seq, members| {
+            hub.welcome(member, epoch, seq, members, cap, &view, now)
+        });
+        let hears = cap.contains(Cap::RECEIVE);
+        // Not given back before the join counts, so that nobody takes the place in between.
+        let seating = Seating::begin(&self.room, shared, member, session, hears, welcome);
+        self.room.release();
+        self.is_spent = true;
+        let seat = seating?.done().await?;
+        self.is_seated = true;
+        self.hub.metrics.add(Count::Joins, 1);
+        Ok(self.seat(Speaker { seat, member }, Duty::None, &view))
+    }
+
+    fn seat(&self, speaker: Speaker, duty: Duty, view: &View) -> Seat {
+        Seat {
+            hub: Arc::clone(&self.hub),
+            room: Arc::clone(&self.room),
             speaker,
             duty,
             fanout: Bucket::default(),
-            cap,
+            cap: self.grant.cap,
             padding: view.options.padding,
             is_warned: false,
-            _gauge: hub.metrics.member_joined(),
-        })
+            _gauge: self.hub.metrics.member_joined(),
+        }
     }
 }
 
@@ -164,16 +193,38 @@ impl Seat {
     /// Sends out what the room has to say.
     pub fn flush(&mut self, now: Instant) {
         self.duty = Duty::None;
-        self.room.flush(now);
+        self.room.discharge(now);
     }
 
     /// Does what an owner asked for. The caller has checked the capability.
     ///
     /// # Errors
     ///
-    /// `NoSuchMember` when there is nobody to kick.
-    pub fn act(&self, op: OwnerOp, member: Option<MemberId>, now: Instant) -> Result<(), Refused> {
-        self.hub.act(&self.room.id, op, member, now)
+    /// `NoSuchMember` when there is nobody to kick. In a room that is shared with other nodes also
+    /// `Unavailable`; `session` is told so too when that turns out later.
+    pub fn act(
+        &self,
+        op: OwnerOp,
+        member: Option<MemberId>,
+        session: &Arc<Session>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let Some(shared) = self.room.shared() else {
+            return self.hub.act(&self.room.id, op, member, now);
+        };
+        let taken = match (op, member) {
+            (OwnerOp::Kick, Some(member)) => match self.room.publish_kick(shared, member) {
+                Ok(true) => true,
+                Ok(false) => return Err(Refused::NoSuchMember),
+                Err(_) => false,
+            },
+            (OwnerOp::Kick, None) => return Err(Refused::NoSuchMember),
+            (OwnerOp::Close | OwnerOp::Lock | OwnerOp::Unlock, _) => {
+                !shared.replica().is_down()
+                    && self.room.common().errands.rule(self.room.id, op, session)
+            }
+        };
+        if taken { Ok(()) } else { Err(Refused::Unavailable) }
     }
 
     /// Leaves, for this reason; whoever is still there hears it with the next flush.
@@ -197,6 +248,33 @@ impl Drop for Seat {
             self.flush(now);
         }
         self.hub.retire(&self.room, now);
+    }
+}
+
+/// Holds a room so that it stays attached to the bus until a seat in it is promised; from
+/// [`Hub::enter`].
+pub struct Door {
+    hub: Arc<Hub>,
+    room: Arc<Room>,
+}
+
+impl Door {
+    /// The caller has the room held already.
+    pub(super) const fn new(hub: Arc<Hub>, room: Arc<Room>) -> Self {
+        Self { hub, room }
+    }
+
+    pub(super) const fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(shared) = self.room.shared() {
+            shared.let_go();
+        }
+        self.hub.retire(&self.room, clock::now());
     }
 }
 

@@ -49,6 +49,8 @@ closed_enum!(
             "Batches and questions sent to Redis again, because no answer had come.",
         BusGaps: ("bus_gaps", None) => "Times that the members of a room missed something.",
         BusResets: ("bus_resets", None) => "Times that a room's order began anew.",
+        BusMessagesVoided: ("bus_messages_voided", None) =>
+            "Accepted messages that got no place, because the order was lost; their rooms were told.",
         BusInboxesDropped: ("bus_inboxes_dropped", None) =>
             "Times that more waited for a room than may, and was dropped.",
         BusLinksLost: ("bus_links_lost", None) => "Times that the link to a Redis server broke.",
