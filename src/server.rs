@@ -6,6 +6,7 @@
 //! aside for that, so that clients and load balancers hear why; above that it is dropped. Every
 //! connection is one task on one tracker, which the drain waits for.
 
+mod errands;
 mod proxy;
 
 use std::io;
@@ -118,6 +119,7 @@ impl Server {
             let tasks = shared.bus_tasks.clone();
             shared.bus_tasks.spawn(bus.run(tasks, stop_bus.clone()));
             background.spawn(refresh(Arc::clone(other_nodes)));
+            background.spawn(errands::run(Arc::clone(&shared.app.hub), Arc::clone(other_nodes)));
         }
         if let Some(interval) = shared.app.config.log.aggregate_interval() {
             background.spawn(log_totals(Arc::clone(&shared), interval));

@@ -62,16 +62,20 @@ impl App {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let records = Arc::new(Records::new((&*config).into()));
-        let hub = Hub::new(Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&records));
-        let shared = match access {
+        let bus = match access {
             Some(access) => {
                 let settings = BusSettings::of(&config, access);
-                let bus = Bus::connect(settings, &access.secret, Arc::clone(&metrics))?;
-                let (records, metrics) = (Arc::clone(&records), Arc::clone(&metrics));
-                Some(Arc::new(Shared::new(bus, records, metrics, &config)))
+                Some(Bus::connect(settings, &access.secret, Arc::clone(&metrics))?)
             }
             None => None,
         };
+        let outgoing_bytes_max = config.bus.outgoing_bytes as usize;
+        let over = bus.clone().map(|bus| (bus, outgoing_bytes_max));
+        let hub = Hub::with(Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&records), over);
+        let shared = bus.map(|bus| {
+            let (records, metrics) = (Arc::clone(&records), Arc::clone(&metrics));
+            Arc::new(Shared::new(bus, records, metrics, &config))
+        });
         let warm_up = config.bus.warm_up().filter(|_| shared.is_some());
         let places = u64::from(config.limit.connections);
         let warm_up = warm_up.map(|over| WarmUp::new(places, over, clock::now()));

@@ -171,6 +171,7 @@ impl From<Close> for Refused {
             Close::RoomFull => Refusal::RoomFull,
             Close::UnsupportedVersion => Refusal::Version,
             Close::Restart => Refusal::Draining,
+            Close::Overload => Refusal::Bus,
             _ => Refusal::Token,
         };
         Self { close, why }
@@ -207,6 +208,13 @@ async fn admit_shared(app: &App, claims: &Claims) -> Result<Reservation, Refused
         let made = shared.create(&claims.room, None, *app.records.ceilings()).await?;
         app.metrics.add(Count::RecordsMade, u64::from(made.new));
     }
+    // Held until the place is taken, so that the room stays attached.
+    let _door = match app.records.view(&claims.room) {
+        Some(view) if !view.closed => {
+            app.hub.enter(&claims.room).await.map_err(|_| Failure::Down)?
+        }
+        _ => None,
+    };
     let reservation = take_place(app, claims, clock::now())?;
     if let Some(kid) = app.keys.kid(claims.kid).filter(|_| app.replay.is_some()) {
         let is_first = shared.burn(kid, claims.jti).await.map_err(Failure::from)?;

@@ -29,16 +29,14 @@ use crate::admission::records::{Records, View};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::core::close::Close;
-use crate::core::entry::Entry;
 use crate::core::id::{Epoch, MemberId, RoomId};
 use crate::core::limit::{Instant, Limit};
 use crate::core::token::Cap;
-use crate::core::wire::{self, Gone, OwnerOp, Refused, Welcome, WelcomeLimits};
+use crate::core::wire::{self, OwnerOp, Refused, Welcome, WelcomeLimits};
 use crate::metrics::{Count, Metrics};
 use crate::outbox::{Bounds, Outbox};
 use errands::Errands;
 use log::FanoutLimits;
-use outgoing::Outgoing;
 use random::Random;
 use room::{Common, Room};
 use session::{Periods, Sessions};
@@ -270,57 +268,6 @@ impl Hub {
         self.room(room).is_some_and(|room| room.kick(member, now))
     }
 
-    /// Removes a member of a room, wherever it is.
-    ///
-    /// # Errors
-    ///
-    /// `NoSuchMember`; `Unavailable` if the bus is down.
-    pub async fn kick_anywhere(
-        &self,
-        room: &RoomId,
-        member: MemberId,
-        now: Instant,
-    ) -> Result<(), Refused> {
-        if self.common.bus.is_none() {
-            let kicked = self.kick(room, member, now);
-            return if kicked { Ok(()) } else { Err(Refused::NoSuchMember) };
-        }
-        self.announce(room, &Entry::Leave { member, why: Gone::Kicked }).await?;
-        self.metrics.add(Count::Kicks, 1);
-        Ok(())
-    }
-
-    /// Tells all nodes that a room's record was changed; they look it up. Without a bus there is
-    /// nobody to tell.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` if the bus is down.
-    pub async fn announce_change(&self, room: &RoomId) -> Result<(), Refused> {
-        self.announce(room, &Entry::Changed).await
-    }
-
-    /// Ends a room on all nodes, whose record says already that it is closed.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` if the bus is down.
-    pub async fn announce_end(&self, room: &RoomId) -> Result<(), Refused> {
-        self.announce(room, &Entry::Closed).await
-    }
-
-    async fn announce(&self, room: &RoomId, entry: &Entry<'_>) -> Result<(), Refused> {
-        let Some((bus, _)) = &self.common.bus else { return Ok(()) };
-        let mut outgoing = Outgoing::default();
-        outgoing.push(entry);
-        let Some(batch) = outgoing.take(u32::MAX) else { return Ok(()) };
-        match bus.announce(room, batch).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Refused::NoSuchMember),
-            Err(_) => Err(Refused::Unavailable),
-        }
-    }
-
     /// The next thing that a shared room needs done by somebody who may wait; for one task of the
     /// server, which tells the members with [`Hub::options_changed`] or [`Hub::end_here`].
     ///
@@ -329,6 +276,11 @@ impl Hub {
     /// Dropping the future loses nothing.
     pub async fn next_errand(&self) -> Errand {
         self.common.errands.next().await
+    }
+
+    /// Whether a room's record says that it is not closed; `None` without a record.
+    pub fn is_open(&self, room: &RoomId) -> Option<bool> {
+        self.records.view(room).map(|view| !view.closed)
     }
 
     /// Ends a room for the members of this node: its record is closed or gone.

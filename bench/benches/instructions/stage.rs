@@ -52,7 +52,7 @@ impl Stage {
         let mut stage = Self {
             // As the relay's own, but for the number of threads.
             runtime: Builder::new_current_thread().enable_all().build().expect("a runtime"),
-            app: Arc::new(App::new(config(), keys()).expect("the built-in headers")),
+            app: Arc::new(App::new(config(), keys(), None).expect("the built-in headers")),
             listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"),
             room: room(),
             members: Vec::new(),
