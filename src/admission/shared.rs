@@ -140,6 +140,7 @@ impl Shared {
         };
         match self.change(room, close).await {
             closed @ (Ok(()) | Err(Failure::Refused(Refused::Closed))) => {
+                self.metrics.add(Count::RoomsClosed, u64::from(closed.is_ok()));
                 self.announce(room, &Entry::Closed).await?;
                 closed
             }
@@ -183,7 +184,9 @@ impl Shared {
     pub async fn kick(&self, room: &RoomId, member: MemberId) -> Result<bool, Down> {
         let entry = Entry::Leave { member, why: Gone::Kicked };
         let batch = Batch { leaves: vec![member], ..batch(&entry) };
-        Ok(self.bus.announce(room, batch).await?.is_ok())
+        let is_kicked = self.bus.announce(room, batch).await?.is_ok();
+        self.metrics.add(Count::Kicks, u64::from(is_kicked));
+        Ok(is_kicked)
     }
 
     /// Uses a token: true for the first call with a name on any node, and false for each after it.

@@ -17,7 +17,6 @@ use crate::admission::records::Refused;
 use crate::admission::shared::{Failure, Shared};
 use crate::clock;
 use crate::core::id::RoomId;
-use crate::metrics::Count;
 
 /// Answers one request of the operations listener.
 pub(super) async fn answer_to(app: &App, request: Request<Incoming>) -> Answer {
@@ -112,11 +111,7 @@ async fn close_everywhere(app: &App, shared: &Shared, room: &RoomId) -> Result<A
         shared.close(room).await
     };
     match closed.await {
-        Ok(()) => {
-            app.metrics.add(Count::RoomsClosed, 1);
-            Ok(empty(StatusCode::NO_CONTENT))
-        }
-        Err(Failure::Refused(Refused::Closed)) => Ok(empty(StatusCode::NO_CONTENT)),
+        Ok(()) | Err(Failure::Refused(Refused::Closed)) => Ok(empty(StatusCode::NO_CONTENT)),
         Err(_) => Err(Problem::reduced_capacity()),
     }
 }

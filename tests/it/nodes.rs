@@ -6,7 +6,7 @@ use lethewire::metrics::Refusal;
 use serde_json::json;
 
 use crate::bus::redis::Redis;
-use crate::harness::{ClusterSecrets, Heard, TestRelay, soon};
+use crate::harness::{ClusterSecrets, Heard, Member, TestRelay, soon};
 
 /// Nodes of one cluster.
 struct Cluster {
@@ -43,6 +43,80 @@ async fn until_ready(node: &TestRelay, status: u16) {
         }
     })
     .await;
+}
+
+/// What a member is closed with, whatever it hears before.
+async fn closing(member: &mut Member) -> u16 {
+    loop {
+        match member.hear().await {
+            Heard::Closed(code, _) => return code,
+            Heard::Control(_) => {}
+            other => panic!("heard {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_of_one_node_is_a_room_of_all() {
+    let cluster = Cluster::new();
+    let (one, two) = cluster.two().await;
+    let room = one.create_room().await;
+    let again = two.post("/v1/rooms", &room.creation(json!(null))).await;
+    assert_eq!(again.status, 200, "it is there: {}", again.text());
+    let mut here = one.join(&room).await;
+    // A token of one node is good on another.
+    let mut there = two.join_with(&one.token(&room).await).await;
+    assert_eq!(there.welcome["members"].as_array().unwrap().len(), 2, "{}", there.welcome);
+    assert_eq!(here.control_of("join").await["member"], there.id());
+    here.say(b"from here").await;
+    let heard = there.data().await;
+    assert_eq!((heard.payload.as_slice(), heard.from), (b"from here".as_slice(), here.id()));
+    there.say(b"from there").await;
+    assert_eq!(here.data().await.payload, b"from there");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_rules_from_any_node() {
+    let cluster = Cluster::new();
+    let (one, two) = cluster.two().await;
+    let room = one.create_room().await;
+    let mut member = one.join(&room).await;
+    let mut kicked = one.join(&room).await;
+    member.control_of("join").await;
+    let token = one.token(&room).await;
+
+    assert_eq!(two.post("/v1/owner", &room.rule("lock")).await.status, 204);
+    assert_eq!(member.control_of("room").await["locked"], true);
+    assert_eq!(one.post("/v1/tokens", &room.ask()).await.status, 423);
+    assert_eq!(one.refused_with(&token).await.0, 4003, "locked");
+    assert_eq!(two.post("/v1/owner", &room.rule("unlock")).await.status, 204);
+    assert_eq!(member.control_of("room").await["locked"], false);
+
+    let mut kick = room.rule("kick");
+    kick["member"] = json!(kicked.id());
+    assert_eq!(two.post("/v1/owner", &kick).await.status, 204);
+    let left = member.control_of("leave").await;
+    assert_eq!((&left["member"], &left["why"]), (&json!(kicked.id()), &json!("kicked")), "{left}");
+    assert_eq!(closing(&mut kicked).await, 4004);
+    assert_eq!(two.post("/v1/owner", &kick).await.status, 404, "it is gone");
+
+    let mut limits = room.rule("limits");
+    limits["options"] = json!({ "ttl_s": 1000 });
+    assert_eq!(two.post("/v1/owner", &limits).await.status, 204);
+    let told = member.control_of("room").await;
+    assert!(told["ttl_s"].as_u64().is_some_and(|ttl| (900..=1000).contains(&ttl)), "{told}");
+
+    assert_eq!(two.post("/v1/owner", &room.rule("close")).await.status, 204);
+    assert_eq!(closing(&mut member).await, 4002);
+    for node in [&one, &two] {
+        assert_eq!(node.post("/v1/tokens", &room.ask()).await.status, 410);
+        let again = node.post("/v1/rooms", &room.creation(json!(null))).await;
+        assert_eq!(again.status, 410, "nobody makes it again");
+    }
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
