@@ -226,3 +226,80 @@ async fn a_node_that_has_just_started_lets_in_fewer() {
     assert_eq!(node.totals().refused(Refusal::WarmUp), 1);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_two_nodes_are_in_one_room() {
+    let cluster = Cluster::new();
+    let (one, two) = cluster.two().await;
+    let room = one.create_room().await;
+    let mut alice = one.join_as_owner(&room).await;
+    let mut bob = two.join(&room).await;
+    assert_eq!(bob.welcome["members"].as_array().unwrap().len(), 2);
+    assert_eq!(bob.welcome["epoch"], alice.welcome["epoch"]);
+    let joined = alice.control_of("join").await;
+    assert_eq!((&joined["member"], &joined["seq"]), (&json!(bob.id()), &json!(2)));
+
+    // Numbers are the same on both sides, small and large, and the sender is told its own.
+    alice.send(Member::ACK, 7, b"hello").await;
+    assert_eq!(alice.control().await, json!({ "type": "ack", "ref": 7, "seq": 3 }));
+    let heard = bob.data().await;
+    assert_eq!((heard.seq, &heard.payload[..]), (3, &b"hello"[..]));
+    bob.send(Member::ECHO, 0, &[5; 20_000]).await;
+    assert_eq!((bob.data().await.seq, alice.data().await.payload.len()), (4, 20_000));
+    bob.send_to(&alice.id(), 0, 1, b"psst").await;
+    let heard = alice.data().await;
+    assert!(heard.direct && heard.seq == 4 && heard.payload == b"psst");
+    bob.send_to("AAAAAAAAAAA", 0, 9, b"psst").await;
+    assert_eq!(bob.control().await["code"], "no_such_member");
+
+    // The owner rules wherever somebody is.
+    alice.tell(&json!({ "type": "owner", "op": "lock" })).await;
+    assert_eq!(bob.control_of("room").await["locked"], true);
+    assert_eq!(alice.control_of("room").await["locked"], true);
+    alice.tell(&json!({ "type": "owner", "op": "kick", "member": bob.id() })).await;
+    assert_eq!(bob.closed().await.0, 4004);
+    assert_eq!(alice.control_of("leave").await["why"], "kicked");
+    alice.tell(&json!({ "type": "owner", "op": "close" })).await;
+    alice.control_of("closed").await;
+    assert_eq!(alice.closed().await.0, 4002);
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_stay_while_redis_is_away_and_are_told() {
+    let mut cluster = Cluster::new();
+    let (one, two) = cluster.two().await;
+    let room = one.create_room().await;
+    let mut alice = one.join(&room).await;
+    let mut bob = two.join(&room).await;
+    alice.control_of("join").await;
+    cluster.redis.kill();
+    alice.control_of("paused").await;
+    bob.control_of("paused").await;
+    alice.send(Member::ACK, 7, b"now?").await;
+    let refused = alice.control_of("error").await;
+    assert_eq!((&refused["code"], &refused["ref"]), (&json!("unavailable"), &json!(7)));
+
+    // It has forgotten everything.
+    cluster.redis.restart();
+    let reset = alice.control_of("reset").await;
+    assert_ne!(reset["epoch"], alice.welcome["epoch"]);
+    assert_eq!(bob.control_of("reset").await["epoch"], reset["epoch"]);
+    alice.control_of("resumed").await;
+    bob.control_of("resumed").await;
+    alice.say(b"again").await;
+    let heard = loop {
+        match bob.hear().await {
+            Heard::Data(data) => break data,
+            // Also how the room is now, because a change of it may have been missed.
+            Heard::Control(control) => {
+                assert!(control["type"] == "join" || control["type"] == "room")
+            }
+            other => panic!("heard {other:?}"),
+        }
+    };
+    assert_eq!(heard.payload, b"again");
+    one.stop().await;
+    two.stop().await;
+}
