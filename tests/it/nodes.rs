@@ -244,7 +244,7 @@ async fn members_of_two_nodes_are_in_one_room() {
     assert_eq!(alice.control().await, json!({ "type": "ack", "ref": 7, "seq": 3 }));
     let heard = bob.data().await;
     assert_eq!((heard.seq, &heard.payload[..]), (3, &b"hello"[..]));
-    bob.send(Member::ECHO, 0, &[5; 20_000]).await;
+    bob.send(Member::ECHO, 0, &vec![5; 20_000]).await;
     assert_eq!((bob.data().await.seq, alice.data().await.payload.len()), (4, 20_000));
     bob.send_to(&alice.id(), 0, 1, b"psst").await;
     let heard = alice.data().await;
@@ -294,7 +294,7 @@ async fn members_stay_while_redis_is_away_and_are_told() {
             Heard::Data(data) => break data,
             // Also how the room is now, because a change of it may have been missed.
             Heard::Control(control) => {
-                assert!(control["type"] == "join" || control["type"] == "room")
+                assert!(control["type"] == "join" || control["type"] == "room");
             }
             other => panic!("heard {other:?}"),
         }
