@@ -72,12 +72,13 @@ impl Server {
             None => None,
         };
         let places = usize::try_from(config.limit.connections).unwrap_or(usize::MAX);
+        let refusals = config.limit.refusals_at_once as usize;
         let shared = Shared {
             app: Arc::new(App::new(config, keys, bus.as_ref())?),
             tracker: TaskTracker::new(),
             bus_tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            apologies: Arc::new(Semaphore::new(APOLOGIES_MAX)),
+            apologies: Arc::new(Semaphore::new(refusals)),
             operators: Arc::new(Semaphore::new(OPERATORS_MAX as usize)),
         };
         Ok(Self { listener, operations, shared: Arc::new(shared) })
@@ -477,10 +478,6 @@ fn outlast(_listener: &TcpListener, _limit: Option<Duration>) -> io::Result<()> 
 
 /// Connections of scrapers, probes and operators; more is a mistake.
 const OPERATORS_MAX: u32 = 64;
-
-/// Connections above a limit that are answered at the same time. Each lives for a few seconds at
-/// most, as it gets no place.
-const APOLOGIES_MAX: usize = 128;
 
 /// How long to wait for descriptors to come free: long enough not to spin, short enough to go
 /// unnoticed.

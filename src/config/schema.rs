@@ -284,6 +284,7 @@ pub struct Limits {
     pub user_timeout_ms: u32,
     pub memory_bytes: u64,
     pub connections: u32,
+    pub refusals_at_once: u32,
     pub connections_per_address: u32,
     pub handshakes_per_10s: u32,
     pub requests_per_min: u32,
@@ -333,6 +334,7 @@ pub struct Http {
     pub headers: u32,
     pub body_bytes: u32,
     pub body_timeout_ms: u32,
+    pub keep_alive_ms: u32,
 }
 
 impl Http {
@@ -344,6 +346,11 @@ impl Http {
     /// How long the body of a request may take to arrive.
     pub fn body_timeout(&self) -> Duration {
         milliseconds(self.body_timeout_ms)
+    }
+
+    /// How long a connection may carry requests before the one under way is the last one.
+    pub fn keep_alive(&self) -> Duration {
+        milliseconds(self.keep_alive_ms)
     }
 }
 

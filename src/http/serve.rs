@@ -12,7 +12,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
@@ -26,7 +25,7 @@ use super::gate::{Admitted, Gate, Latch};
 use super::linger::linger;
 use super::{Answer, App, ops, public};
 use crate::admission::addresses::AddressGuard;
-use crate::config::Config;
+use crate::config;
 use crate::conn::Upgraded;
 use crate::metrics::Refusal;
 
@@ -100,10 +99,11 @@ where
     // A connection that comes during the drain is answered once; telling it to end before its first
     // request would close it without an answer.
     let late = app.is_draining();
-    let builder = builder(&app.config, !once && !late);
+    let limits = &app.config.http;
+    let builder = builder(limits, !once && !late);
     let mut connection = builder.serve_connection(socket, service);
     let mut draining = pin!(app.draining());
-    let mut timer = pin!(tokio::time::sleep(LAST_REQUEST_AFTER));
+    let mut timer = pin!(tokio::time::sleep(limits.keep_alive()));
     let mut is_last = late;
     let mut is_late = false;
     // The connection first: a handshake that is there already needs no timer.
@@ -116,7 +116,8 @@ where
                 if std::mem::replace(&mut is_late, true) {
                     return Poll::Ready(None);
                 }
-                let end = timer.deadline() + LAST_REQUEST_TIME;
+                // For clients that never read their answers, which nothing else would notice.
+                let end = timer.deadline() + limits.header_timeout() + limits.body_timeout();
                 timer.as_mut().reset(end);
             } else if is_last || draining.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -148,8 +149,7 @@ where
     }
 }
 
-fn builder(config: &Config, keep_alive: bool) -> Builder {
-    let limits = &config.http;
+fn builder(limits: &config::Http, keep_alive: bool) -> Builder {
     let usize = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let mut builder = Builder::new();
     builder
@@ -164,10 +164,3 @@ fn builder(config: &Config, keep_alive: bool) -> Builder {
 
 /// What the library asks for at least.
 const BUFFER_MIN: usize = 8192;
-
-/// How long a connection may carry plain requests before the one under way is the last one.
-const LAST_REQUEST_AFTER: Duration = Duration::from_secs(50);
-
-/// What is left for that one. Each request has its own limits; this one is for clients that never
-/// read their answers, which nothing else would notice.
-const LAST_REQUEST_TIME: Duration = Duration::from_secs(10);

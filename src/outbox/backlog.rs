@@ -155,6 +155,8 @@ impl Backlog {
         mut written: usize,
         now: Instant,
     ) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.grow(len.saturating_sub(written));
         let mut skip = written;
         for part in parts {
             let rest = part.get(skip.min(part.len())..).unwrap_or_default();
@@ -172,6 +174,15 @@ impl Backlog {
             self.frames.push_back(Waiting { mark, since: now });
         }
         self.recount();
+    }
+
+    /// Makes place for more bytes: twice of what there is, as buffers grow, but no more than may wait.
+    fn grow(&mut self, more: usize) {
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < more {
+            let spare = self.bounds.bytes.saturating_sub(len).min(len);
+            self.bytes.reserve_exact(more.max(spare));
+        }
     }
 
     fn push_frame(&mut self, frame: &[u8], kind: FrameKind, now: Instant) {
@@ -289,4 +300,20 @@ impl Backlog {
 
 pub(super) fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_no_more_memory_than_may_wait() {
+        let bounds = Arc::new(Bounds::new(1000, 1000, 1000));
+        let mut backlog = Backlog::new(&bounds, Instant::START);
+        let frame = [0; 7];
+        while backlog.len() + frame.len() <= bounds.bytes {
+            backlog.push_frame(&frame, FrameKind::Data, Instant::START);
+        }
+        assert!(backlog.bytes.capacity() <= bounds.bytes, "{}", backlog.bytes.capacity());
+    }
 }

@@ -231,6 +231,20 @@ async fn a_connection_that_waits_between_requests_ends_without_a_fuss() {
 }
 
 #[tokio::test]
+async fn no_connection_is_kept_for_ever() {
+    let relay = TestRelay::start(|config| {
+        config.http.keep_alive_ms = 1000;
+        config.http.header_timeout_ms = 60_000;
+    })
+    .await;
+    let mut talk = relay.talk().await;
+    talk.say("GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(talk.answer().await.status, 200);
+    assert_eq!(talk.ended().await, b"", "though it might wait a minute for the next request");
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_have_limits_of_type_size_and_time() {
     let relay = TestRelay::start(|config| config.http.body_timeout_ms = 200).await;
     let long = format!("{{\"key\":\"{}\"}}", "x".repeat(2048));

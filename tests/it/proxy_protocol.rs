@@ -187,18 +187,19 @@ async fn who_is_no_trusted_proxy_is_dropped_whatever_it_says() {
 async fn one_client_cannot_take_the_places_of_all() {
     let relay = relay(|config| {
         config.limit.connections = 200;
+        config.limit.refusals_at_once = 20;
         config.http.header_timeout_ms = 60_000;
     })
     .await;
     // They are over their limit, never send a request, and so wait to be told.
     let mut greedy = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..100 {
         let mut talk = relay.talk().await;
         talk.try_say(from([203, 0, 113, 1])).await;
         greedy.push(talk);
     }
-    // One has the place, 128 wait to be told, and the rest was dropped.
-    relay.until("the rest to be dropped", |now| now.connections == 129).await;
+    // One has the place, 20 wait to be told, and the rest was dropped.
+    relay.until("the rest to be dropped", |now| now.connections == 21).await;
     let (_other, answer) = ask(&relay, &from([203, 0, 113, 2]), INFO).await;
     assert_eq!(answer.status, 200);
     assert_eq!(relay.totals().refused(Refusal::Capacity), 0);
