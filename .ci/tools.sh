@@ -60,6 +60,12 @@ without_services() {
   return "$status"
 }
 
+# Redis in all the ways that it is run in, and a clock that can be made to jump.
+need_cluster() {
+  need_program redis-server redis-server redis-sentinel redis-sentinel redis-cli redis-tools \
+    faketime faketime setpriv util-linux
+}
+
 need_websocat() {
   # Without TLS, which the tests do not use.
   need_crate websocat 1.14.1 websocat --no-default-features

@@ -9,6 +9,7 @@ pub mod plain;
 pub mod socketio;
 pub mod sockudo;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::Fault;
@@ -88,6 +89,11 @@ pub trait Dialect: Sync {
         Ok((0..rooms)
             .map(|room| vec![Ticket { room, token: String::new() }; members as usize])
             .collect())
+    }
+
+    /// Where this member of a room connects, if the server is at several addresses.
+    fn addr_of(&self, _member: u32) -> Option<SocketAddr> {
+        None
     }
 
     /// The first bytes of a connection.

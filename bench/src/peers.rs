@@ -19,6 +19,8 @@ use crate::dialect::sockudo::Sockudo;
 use crate::load::{self, Moment, Outcome, Plan, churn};
 use crate::process::said_by;
 
+pub use start::relay;
+
 pub(crate) use start::SLOW_MIB;
 
 /// A server that is measured.

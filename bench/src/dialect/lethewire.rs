@@ -28,6 +28,65 @@ pub struct Lethewire {
     pub addr: SocketAddr,
 }
 
+/// Several relays that share their rooms: the members of each room take turns with them.
+#[derive(Clone, Debug)]
+pub struct Nodes {
+    /// Where the relays listen, at least one.
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl Nodes {
+    fn first(&self) -> Lethewire {
+        Lethewire { addr: self.addrs[0] }
+    }
+}
+
+impl Dialect for Nodes {
+    fn tickets(&self, rooms: u32, members: u32) -> Result<Vec<Vec<Ticket>>, Fault> {
+        self.first().tickets(rooms, members)
+    }
+
+    fn addr_of(&self, member: u32) -> Option<SocketAddr> {
+        self.addrs.get(member as usize % self.addrs.len()).copied()
+    }
+
+    fn greet(&self, ticket: &Ticket, out: &mut Vec<u8>) {
+        self.first().greet(ticket, out);
+    }
+
+    fn shake(
+        &self,
+        ticket: &Ticket,
+        step: &mut u8,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Shake, Fault> {
+        self.first().shake(ticket, step, input, out)
+    }
+
+    #[inline]
+    fn frame(&self, input: &[u8]) -> Result<Option<Frame>, Fault> {
+        self.first().frame(input)
+    }
+
+    #[inline]
+    fn head_is_fine(&self, head: &[u8], memory: &mut u64) -> bool {
+        self.first().head_is_fine(head, memory)
+    }
+
+    fn template(&self, ticket: &Ticket, payload: &[u8]) -> Template {
+        self.first().template(ticket, payload)
+    }
+
+    fn pong(&self, ping: &[u8], out: &mut Vec<u8>) {
+        self.first().pong(ping, out);
+    }
+
+    fn farewell(&self, out: &mut Vec<u8>) {
+        self.first().farewell(out);
+    }
+}
+
 impl Dialect for Lethewire {
     fn tickets(&self, rooms: u32, members: u32) -> Result<Vec<Vec<Ticket>>, Fault> {
         let mut tickets = Vec::new();

@@ -200,7 +200,8 @@ impl<'a, D: Dialect> Worker<'a, D> {
         let is_deaf = plan.is_deaf(ticket.room, member);
         // Threads do not share addresses, as long as none has very many connections.
         let place = 10 * 2000 * self.thread as usize + number;
-        let mut stream = connect(self.addr, place, is_deaf)?;
+        let addr = self.dialect.addr_of(member).unwrap_or(self.addr);
+        let mut stream = connect(addr, place, is_deaf)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(number), interest)?;
         let sender = (member < plan.senders && !is_deaf).then(|| {

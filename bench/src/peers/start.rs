@@ -40,6 +40,14 @@ const LIMITS: &[(&str, &str)] = &[
     ("MAX_FAULTS_PER_IP", "1000"),
 ];
 
+/// The relay as it is measured: all checks and quotas on, and high enough not to bind.
+#[must_use]
+pub fn relay(program: &Path, port: u16) -> Command {
+    let mut command = Command::new(program);
+    command.envs(LIMITS.iter().chain(OUTBOX).copied()).env("PORT", port.to_string());
+    command
+}
+
 impl Peer {
     /// Why it cannot be measured here, if it cannot.
     pub fn missing(self, places: &Places) -> Option<String> {
