@@ -7,7 +7,6 @@
 
 mod orders;
 mod stream;
-#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -12,6 +12,7 @@ mod raw;
 mod redis;
 mod resp;
 mod room;
+mod tests;
 
 use std::time::Duration;
 
