@@ -107,7 +107,8 @@ impl Crowd {
         what: &str,
         is_so: impl Fn(&Standing) -> bool,
     ) {
-        until(limit, what, async || self.living().iter().all(&is_so)).await;
+        let all_are = async || self.living().iter().all(&is_so);
+        until_said(limit, what, all_are, || self.describe()).await;
     }
 
     /// Waits until everybody who is there has said something that everybody in the room has heard,
