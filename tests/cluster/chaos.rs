@@ -74,6 +74,28 @@ impl Story {
     }
 }
 
+impl Story {
+    /// The members of node 1 have left for the others, and their names are used up: as soon as their
+    /// node is back they are told to join again, and do.
+    async fn the_dead_come_again(mut self, order: u32, fault: &str) {
+        let watch = Watch::start();
+        let are_gone = |member: &Standing| member.node != 1;
+        self.crowd.until_all(BACK_WITHIN, "the members taken for gone to be told", are_gone).await;
+        for room in 0..ROOMS {
+            for _ in 0..PER_NODE {
+                self.crowd.add(room, 1, self.addrs[1]).await.expect("let in again");
+            }
+        }
+        self.recovers().await;
+        let seconds = watch.seconds();
+        let is_whole = |member: &Standing| member.members == NODES * PER_NODE;
+        self.crowd.until_all(BACK_WITHIN, "everybody to see everybody", is_whole).await;
+        let verdict = self.end(order, fault, seconds).await;
+        assert_eq!(verdict.ends.get(&4205), Some(&((ROOMS * PER_NODE) as u64)), "they are told");
+        assert_eq!(verdict.resets, 0, "the others' order goes on");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_killed_and_comes_back_empty() {
     let mut story = Story::begin(Setup::Single).await;
@@ -174,10 +196,7 @@ async fn a_node_is_cut_off_for_so_long_that_its_members_are_taken_for_gone() {
     let is_alone = |member: &Standing| member.node == 1 || member.members == (NODES - 1) * PER_NODE;
     story.crowd.until_all(GONE_WITHIN, "the others to see them leave", is_alone).await;
     story.cluster.links[1].set(State::Open(Duration::ZERO));
-    let seconds = story.recovers().await;
-    let is_whole = |member: &Standing| member.members == NODES * PER_NODE;
-    story.crowd.until_all(BACK_WITHIN, "everybody to see everybody", is_whole).await;
-    story.end_with_all(22, "node and Redis: cut until the node counts as dead", seconds).await;
+    story.the_dead_come_again(22, "node and Redis: cut until the node counts as dead").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,10 +252,7 @@ async fn a_node_stops_and_goes_on() {
     let are_gone = |member: &Standing| member.node == 1 || member.members == (NODES - 1) * PER_NODE;
     story.crowd.until_all(GONE_WITHIN, "its members to leave", are_gone).await;
     story.cluster.nodes[1].thaw();
-    let seconds = story.recovers().await;
-    let is_whole = |member: &Standing| member.members == NODES * PER_NODE;
-    story.crowd.until_all(BACK_WITHIN, "everybody to see everybody", is_whole).await;
-    story.end_with_all(32, "node: SIGSTOP until it counts as dead", seconds).await;
+    story.the_dead_come_again(32, "node: SIGSTOP until it counts as dead").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
