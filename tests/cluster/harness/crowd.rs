@@ -41,6 +41,9 @@ impl Crowd {
                 }
             }
         }
+        // Or each node would have a room of its own, with an order as good as any.
+        let is_shared = |member: &Standing| member.members == per_node * nodes.len();
+        crowd.until_all(PATIENCE, "everybody to see everybody", is_shared).await;
         crowd
     }
 
