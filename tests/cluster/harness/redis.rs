@@ -152,7 +152,9 @@ impl Sentinel {
     /// Waits until the replica is the master.
     pub(crate) async fn failed_over(&self) {
         until(PATIENCE, "the failover", async || {
-            self.replica.ask("ROLE").await.starts_with("master")
+            // A server that changes its role ends its connections.
+            let Some(mut talk) = Resp::connect(self.replica.port).await else { return false };
+            talk.ask("ROLE").await.is_some_and(|role| role.starts_with("master"))
         })
         .await;
     }
