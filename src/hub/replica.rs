@@ -43,6 +43,9 @@ pub(super) struct Replica<S> {
     /// Most members of the room, on all nodes together.
     pub(super) members_max: u32,
     is_over: bool,
+    /// When it was last known that this node is in order: it stands still while the process does, so
+    /// that a node that slept does not take itself for one that was away for a moment.
+    sure_at: Option<Instant>,
 }
 
 /// How it stands with the bus.
@@ -131,6 +134,7 @@ impl<S: Clone> Replica<S> {
             is_under_way: false,
             members_max: u32::MAX,
             is_over: false,
+            sure_at: None,
         }
     }
 
@@ -239,6 +243,9 @@ impl<S: Clone> Replica<S> {
         if self.link != Link::Attached {
             return Vec::new();
         }
+        if self.sure_at.is_none_or(|at| now.since(at) < GIVEN_UP_AFTER) {
+            self.sure_at = Some(now);
+        }
         let is_lost = |since: Instant| now.since(since) >= BACK_WITHIN;
         let lost = self.members.iter().filter_map(|(member, known)| match known.home {
             Home::Here { seat, absent: Some(since) } if is_lost(since) => Some((*member, seat)),
@@ -332,6 +339,16 @@ impl<S: Clone> Replica<S> {
 
     fn hear(&self, log: &mut Log<S>, message: &Message<'_>, room: &Limit, now: Instant) {
         let Message { from, head, payload } = *message;
+        if self.members.get(&from).is_none_or(Member::is_absent) {
+            // Its node was away, and the others removed it before this was published. All nodes see
+            // that here and none delivers it; whoever sent it is told by the end of its connection.
+            if !head.flags.contains(Flags::VOLATILE) && head.target == Target::Room {
+                let seq = log.next_seq();
+                let present = self.members.iter().filter(|(_, known)| !known.is_absent());
+                tell(log, &wire::gap(seq, seq, &mut present.map(|(member, _)| *member)));
+            }
+            return;
+        }
         log.pay(room, payload.len(), self.copies(&head), now);
         let volatile = head.flags.contains(Flags::VOLATILE);
         let seq = match head.target {

@@ -30,6 +30,7 @@ impl<S: Clone> Replica<S> {
             }
         };
         let link = std::mem::replace(&mut self.link, Link::Attached);
+        self.sure_at = Some(now);
         log.go_on_behind(seq);
         let present = self.take_over(&state.roster);
         let gone = self.miss(log, &state.roster, missed, link, now);
@@ -175,7 +176,7 @@ impl<S: Clone> Replica<S> {
         if self.is_down() {
             return;
         }
-        self.link = Link::Down(now);
+        self.link = Link::Down(self.sure_at.unwrap_or(now));
         self.turn_away(Close::Overload);
         tell(log, &wire::paused());
     }

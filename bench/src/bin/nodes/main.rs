@@ -180,6 +180,7 @@ fn print(arguments: &Arguments, commit: &str, redis: &str, found: &[Vec<Vec<Foun
     println!(
         "# Nodes that share their rooms\n\n\
          Written by `bench-nodes` (see its `--help`), relay built from {commit}; {redis}.\n\
+         Load average when it ended: {}.\n\
          Medians of {} runs of {} ms, in turns. 128-byte messages; the members of each room take turns\n\
          with the nodes. All nodes together have cores {}, all Redis servers core {}, the generator\n\
          core {}: more nodes or shards have no more cores here, so a row shows what the next node\n\
@@ -187,6 +188,7 @@ fn print(arguments: &Arguments, commit: &str, redis: &str, found: &[Vec<Vec<Foun
          *Added* is beside one node without Redis, in the same run. *Redis* is its CPU time for a message,\n\
          system calls included; one core of it would be full at *full at*. *Calls* is how many scripts\n\
          ran for a message: below one, messages travelled together.",
+        load_average(),
         arguments.runs,
         arguments.millis,
         arguments.node_cores,
@@ -206,6 +208,12 @@ fn print(arguments: &Arguments, commit: &str, redis: &str, found: &[Vec<Vec<Foun
             println!("{}", row(*nodes, *shards, runs, base));
         }
     }
+}
+
+/// How busy the machine was: above a few, the figures are about something else.
+fn load_average() -> String {
+    let said = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    said.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn row(nodes: usize, shards: usize, runs: &[Found], base: (f64, f64)) -> String {
