@@ -30,10 +30,15 @@ impl<S: Clone> Replica<S> {
             }
         };
         let link = std::mem::replace(&mut self.link, Link::Attached);
+        // A node that slept may find its link as it was.
+        let away_since = match link {
+            Link::Down(since) => Some(since),
+            Link::Attached | Link::Waiting => self.sure_at,
+        };
         self.sure_at = Some(now);
         log.go_on_behind(seq);
         let present = self.take_over(&state.roster);
-        let gone = self.miss(log, &state.roster, missed, link, now);
+        let gone = self.miss(log, &state.roster, missed, away_since, now);
         let mut names = state.roster.iter().map(|peer| peer.member);
         match missed {
             Missed::Nothing => {}
@@ -84,7 +89,7 @@ impl<S: Clone> Replica<S> {
         log: &mut Log<S>,
         roster: &[Peer],
         missed: Missed,
-        link: Link,
+        away_since: Option<Instant>,
         now: Instant,
     ) -> Vec<(S, Close)> {
         let mut absentees = Vec::new();
@@ -115,7 +120,7 @@ impl<S: Clone> Replica<S> {
                 .put_back(again.into_iter().map(|(member, hears)| Entry::Join { member, hears }));
             return Vec::new();
         }
-        let was_long = matches!(link, Link::Down(since) if now.since(since) >= GIVEN_UP_AFTER);
+        let was_long = away_since.is_some_and(|since| now.since(since) >= GIVEN_UP_AFTER);
         let close = if was_long { Close::OrderLost } else { Close::Kicked };
         let mut gone = Vec::new();
         for (member, seat, absent, _) in absentees {
