@@ -214,6 +214,9 @@ impl Bus {
             return self.ask(room);
         }
         let is_own = opened.node == self.voice.node() || opened.node == self.outside.node();
+        if !is_own && let Some(link) = self.route.lease_link(room.names.partition) {
+            link.peers().heard(opened.node);
+        }
         room.topic.deliver(Delivery {
             origin: opened.node,
             is_own,

@@ -58,6 +58,13 @@ impl Peers {
         }
     }
 
+    /// A node spoke: it lives, though its lease may not have been looked for since it came back.
+    pub(in crate::bus) fn heard(&mut self, node: NodeId) {
+        if let Some(absent) = self.absent.get_mut(&node) {
+            *absent = None;
+        }
+    }
+
     /// Whether a node lives, as far as is known. From the first question on, it is watched.
     pub(in crate::bus) fn is_alive(&mut self, node: NodeId, now: Instant) -> bool {
         self.watch(node);
@@ -116,6 +123,20 @@ mod tests {
         peers.saw(NODE, false, at(31));
         assert!(peers.is_alive(NODE, at(38)));
         assert!(!peers.is_alive(NODE, at(39)));
+    }
+
+    #[test]
+    fn who_speaks_lives() {
+        let mut peers = Peers::default();
+        peers.settle(at(0));
+        peers.watch(NODE);
+        peers.saw(NODE, false, at(1));
+        assert!(!peers.is_alive(NODE, at(20)));
+        peers.heard(NODE);
+        assert!(peers.is_alive(NODE, at(20)), "what it says now is not taken from it");
+        peers.saw(NODE, false, at(21));
+        assert!(peers.is_alive(NODE, at(23)), "an answer from before it came back");
+        assert!(!peers.is_alive(NODE, at(24)));
     }
 
     #[test]
