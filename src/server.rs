@@ -393,11 +393,13 @@ async fn sweep(shared: Arc<Shared>) {
     let App { hub, records, replay, addresses, metrics, .. } = &*shared.app;
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut down_for = None;
     loop {
         tick.tick().await;
         let now = clock::now();
         hub.sweep(now);
         watch_memory(&shared.app);
+        watch_bus(&shared.app, &mut down_for);
         metrics.set_level(Level::Records, records.len());
         if let Some(replay) = replay {
             replay.rotate(now);
@@ -416,6 +418,26 @@ fn watch_memory(app: &App) {
         Some(true) => warn!("more memory is resident than limit.memory_bytes: nobody new gets in"),
         Some(false) => info!("there is memory again: ready"),
         None => {}
+    }
+}
+
+/// Says when the way to Redis is lost, again each minute, and when it is there. `down_for` is how
+/// many looks in a row found it down; nothing is known at first.
+fn watch_bus(app: &App, down_for: &mut Option<u32>) {
+    let Some(bus) = app.bus() else { return };
+    if bus.is_up() {
+        if !matches!(down_for, Some(0 | 1)) {
+            info!("Redis is reached: rooms are shared with other nodes");
+        }
+        *down_for = Some(0);
+        return;
+    }
+    let looks = down_for.map_or(1, |looks| looks + 1);
+    *down_for = Some(looks);
+    // One look may have come in the middle of a reconnection.
+    if looks % 60 == 2 {
+        let cause = bus.fault().unwrap_or("the link broke");
+        warn!(cause, "Redis is not reached: shared rooms are paused, and nobody new gets in");
     }
 }
 

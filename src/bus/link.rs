@@ -47,6 +47,8 @@ pub(super) struct Link {
     flying: AtomicUsize,
     quiet: Notify,
     peers: Mutex<Peers>,
+    /// Why the server could not be reached the last time.
+    fault: Mutex<Option<&'static str>>,
 }
 
 /// A connection for commands, and the scripts that its server knows.
@@ -99,6 +101,7 @@ impl Link {
             flying: AtomicUsize::new(0),
             quiet: Notify::new(),
             peers: Mutex::default(),
+            fault: Mutex::default(),
         }
     }
 
@@ -189,6 +192,15 @@ impl Link {
 
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the server could not be reached, since it was the last time.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_fault(&self, fault: Option<&'static str>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     fn probe(&self) -> MutexGuard<'_, Option<Probe>> {

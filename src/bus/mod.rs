@@ -190,6 +190,11 @@ impl Bus {
         self.round_trip().is_some()
     }
 
+    /// Why a server cannot be reached, if one cannot.
+    pub fn fault(&self) -> Option<&'static str> {
+        self.route.links().iter().find_map(|link| link.fault())
+    }
+
     /// How long the slowest link's last probe took; `None` while one is down.
     pub fn round_trip(&self) -> Option<Duration> {
         let links = self.route.links();

@@ -112,9 +112,14 @@ impl App {
         self.memory.is_short() || self.hub.is_short_of_memory()
     }
 
+    /// What rooms are shared through, if they are.
+    pub fn bus(&self) -> Option<&Bus> {
+        self.shared.as_ref().map(|shared| &**shared.bus())
+    }
+
     /// Whether rooms are shared with other nodes that cannot be asked now.
     pub fn is_cut_off(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| !shared.bus().is_up())
+        self.bus().is_some_and(|bus| !bus.is_up())
     }
 
     /// Answers "not ready" and takes no new members from now on.

@@ -57,6 +57,11 @@ async fn one_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls() {
+    calm(Setup::Tls, 5, "nothing, one Redis over TLS", 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_cluster() {
     calm(Setup::Cluster, 2, "nothing, Redis Cluster of three masters", 10).await;
 }

@@ -7,8 +7,8 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    ProtocolVersion, PushInfo, RedisResult,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    IntoConnectionInfo as _, ProtocolVersion, PushInfo, RedisError, RedisResult,
 };
 
 use super::Commands;
@@ -73,12 +73,23 @@ impl Server {
         let mut commands = connect(&info, &config.clone().set_push_sender(hang_up)).await?;
         let role: redis::Value = Cmd::new().arg("ROLE").query_async(&mut commands).await?;
         if !is_master(&role) {
-            return Err((redis::ErrorKind::Client, "not a master").into());
+            return Err((ErrorKind::Client, "not a master").into());
         }
         let scripts = Arc::new(Scripts::load(&mut commands).await?);
         let life = life(&mut commands).await?;
         let subscriber = connect(&info, &config.set_push_sender(forward)).await?;
         Ok(Reached { commands: Commands { connection: commands, scripts }, subscriber, life })
+    }
+}
+
+/// What is wrong with a server, for the log: neither its address nor what it said.
+pub(super) fn fault(error: &RedisError) -> &'static str {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => "it refuses the login",
+        _ if error.is_connection_refusal() => "nobody listens there",
+        _ if error.is_timeout() => "it does not answer in time",
+        _ if error.is_io_error() => "no connection; over TLS, its certificate may not be trusted",
+        _ => "it is no master of Redis 7 or later that allows what is needed",
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::Reached;
+use super::connect::{Reached, fault};
 use super::peers::LEASE;
 use super::{Announcement, Channel, Commands, Link, Probe};
 use crate::bus::room::{Room, seal_peer};
@@ -122,8 +122,9 @@ async fn live(bus: &Arc<Bus>, link: &Arc<Link>) -> bool {
             }
         }
     };
-    let Ok(reached) = link.server.reach(&bus.settings, push).await else { return false };
-    let Reached { commands, subscriber, life } = reached;
+    let reached = link.server.reach(&bus.settings, push).await;
+    link.set_fault(reached.as_ref().err().map(fault));
+    let Ok(Reached { commands, subscriber, life }) = reached else { return false };
     let mut pipe = Pipeline::new();
     pipe.cmd("SSUBSCRIBE").arg(&*lease);
     if send(subscriber.clone(), pipe).await.is_err() {

@@ -19,6 +19,8 @@ pub(crate) enum Setup {
     Alone,
     /// One server, and a link between it and each relay.
     Single,
+    /// One server that is reached over TLS, with a certificate of an authority of our own.
+    Tls,
     /// Three masters of a Redis Cluster.
     Cluster,
     /// A master with a replica, and a sentinel.
@@ -55,6 +57,11 @@ impl Cluster {
         match setup {
             Setup::Alone => assert_eq!(nodes, 1, "they would know nothing of each other"),
             Setup::Single => redis.push(Redis::start(folder.path(), &[]).await),
+            Setup::Tls => {
+                let more = redis::tls(folder.path());
+                let more: Vec<&str> = more.iter().map(String::as_str).collect();
+                redis.push(Redis::start(folder.path(), &more).await);
+            }
             Setup::Cluster => redis = redis::cluster(folder.path()).await,
             Setup::Sentinel => sentinel = Some(Sentinel::start(folder.path()).await),
             Setup::Shards => {
@@ -106,6 +113,11 @@ impl Cluster {
         match setup {
             Setup::Alone => Vec::new(),
             Setup::Single => vec![pair("REDIS_URL", url(self.links[number].port))],
+            Setup::Tls => {
+                let authority = self.folder.path().join("ca.pem").display().to_string();
+                let url = format!("rediss://localhost:{}", redis::tls_port(self.folder.path()));
+                vec![pair("REDIS_URL", url), pair("SSL_CERT_FILE", authority)]
+            }
             Setup::Cluster => {
                 vec![pair("REDIS_URL", all()), pair("REDIS_MODE", "cluster".to_owned())]
             }

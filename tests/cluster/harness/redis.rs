@@ -1,6 +1,7 @@
 //! Redis: one server, a cluster of three masters, or a master with a replica and a sentinel.
 //! Nothing is persisted, so that whoever is killed has forgotten everything.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -74,6 +75,38 @@ impl Redis {
     }
 }
 
+/// Makes an authority and a certificate for localhost in the folder. Returns what a server needs to be
+/// reached with it, beside its plain port.
+pub(crate) fn tls(folder: &Path) -> Vec<String> {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    let authority = format!("req -x509 {key} -subj /CN=authority -keyout ca.key -out ca.pem");
+    let request = format!("req {key} -subj /CN=localhost -keyout redis.key -out redis.csr");
+    let sign = "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+                -extfile names -out redis.pem";
+    fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    for arguments in [&authority, &request, sign] {
+        let mut openssl = Command::new("openssl");
+        let made = openssl.current_dir(folder).args(arguments.split_whitespace()).output();
+        assert!(made.expect("openssl").status.success(), "{arguments}");
+    }
+    let port = free_port().to_string();
+    fs::write(folder.join("tls-port"), &port).unwrap();
+    let file = |name: &str| folder.join(name).display().to_string();
+    let pairs = [
+        ("--tls-port", port),
+        ("--tls-cert-file", file("redis.pem")),
+        ("--tls-key-file", file("redis.key")),
+        ("--tls-ca-cert-file", file("ca.pem")),
+        ("--tls-auth-clients", "no".to_owned()),
+    ];
+    pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+}
+
+/// Where the server of [`tls`] listens for TLS.
+pub(crate) fn tls_port(folder: &Path) -> u16 {
+    fs::read_to_string(folder.join("tls-port")).unwrap().parse().unwrap()
+}
+
 /// Starts three masters that share the slots.
 pub(crate) async fn cluster(folder: &Path) -> Vec<Redis> {
     let mut masters = Vec::new();
@@ -129,7 +162,7 @@ impl Sentinel {
              sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n"
         );
         let file = folder.join("sentinel.conf");
-        std::fs::write(&file, conf).unwrap();
+        fs::write(&file, conf).unwrap();
         let mut command = Command::new("redis-sentinel");
         command.arg(&file);
         let process = Process::start(&command, folder, "sentinel");
