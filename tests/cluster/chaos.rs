@@ -195,6 +195,12 @@ async fn a_node_is_cut_off_for_so_long_that_its_members_are_taken_for_gone() {
     story.cluster.links[1].set(State::Cut);
     let is_alone = |member: &Standing| member.node == 1 || member.members == (NODES - 1) * PER_NODE;
     story.crowd.until_all(GONE_WITHIN, "the others to see them leave", is_alone).await;
+    let tells = |node: usize| story.cluster.nodes[node].said().contains("Redis is not reached");
+    assert_eq!(
+        (tells(0), tells(1)),
+        (false, true),
+        "operators are told at the node that is cut off"
+    );
     story.cluster.links[1].set(State::Open(Duration::ZERO));
     story.the_dead_come_again(22, "node and Redis: cut until the node counts as dead").await;
 }

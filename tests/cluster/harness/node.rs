@@ -85,6 +85,11 @@ impl Node {
         self.process.signal(Signal::TERM);
     }
 
+    /// Its log.
+    pub(crate) fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// The status of a `GET` on the public listener.
     pub(crate) async fn status_of(&self, path: &str) -> u16 {
         call(self.addr, "GET", path, "", "").await.status
