@@ -8,6 +8,7 @@
 
 mod errands;
 mod proxy;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ use crate::conn;
 use crate::core::close::Close;
 use crate::http::{App, Caller, Shaken, serve_operations, serve_public};
 use crate::hub::Hub;
-use crate::metrics::{Aggregate, ConnectionGauge, Count, Level, Metrics, Refusal};
+use crate::metrics::{ConnectionGauge, Count, Metrics, Refusal};
 
 pub(crate) use self::proxy::decode as decode_proxy_header;
 
@@ -104,14 +105,14 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, operations, shared } = self;
         // Before the first connection, and then with every sweep.
-        watch_memory(&shared.app);
+        watch::watch_memory(&shared.app);
         // Dropped at the end of this function, which ends them.
         let mut background = JoinSet::new();
         background.spawn(accept_public(Arc::clone(&shared), listener));
         if let Some(operations) = operations {
             background.spawn(accept_operations(Arc::clone(&shared), operations));
         }
-        background.spawn(sweep(Arc::clone(&shared)));
+        background.spawn(watch::sweep(Arc::clone(&shared.app)));
         let stop_bus = CancellationToken::new();
         // Also if this future is dropped.
         let _stops_bus = stop_bus.clone().drop_guard();
@@ -123,7 +124,7 @@ impl Server {
             background.spawn(errands::run(Arc::clone(&shared.app.hub), Arc::clone(other_nodes)));
         }
         if let Some(interval) = shared.app.config.log.aggregate_interval() {
-            background.spawn(log_totals(Arc::clone(&shared), interval));
+            background.spawn(watch::log_totals(Arc::clone(&shared.app), interval));
         }
         tokio::select! {
             () = stop => {}
@@ -185,7 +186,7 @@ const BUS_STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Says once a second which rooms are in use here, as far as it is time to.
 async fn refresh(other_nodes: Arc<OtherNodes>) {
-    let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+    let mut tick = tokio::time::interval(watch::SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -388,88 +389,6 @@ async fn accept(metrics: &Metrics, listener: &TcpListener) -> (TcpStream, Socket
     }
 }
 
-/// Does once a second what is due: heartbeats, endings, expiry, and the levels of bounded tables.
-async fn sweep(shared: Arc<Shared>) {
-    let App { hub, records, replay, addresses, metrics, .. } = &*shared.app;
-    let mut tick = tokio::time::interval(SWEEP_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut down_for = None;
-    loop {
-        tick.tick().await;
-        let now = clock::now();
-        hub.sweep(now);
-        watch_memory(&shared.app);
-        watch_bus(&shared.app, &mut down_for);
-        metrics.set_level(Level::Records, records.len());
-        if let Some(replay) = replay {
-            replay.rotate(now);
-            metrics.set_level(Level::ReplayEntries, replay.len());
-        }
-        if let Some(addresses) = addresses {
-            addresses.tend(now);
-            metrics.set_level(Level::Addresses, addresses.len());
-        }
-    }
-}
-
-/// Looks whether there is memory for newcomers.
-fn watch_memory(app: &App) {
-    match app.memory.measure() {
-        Some(true) => warn!("more memory is resident than limit.memory_bytes: nobody new gets in"),
-        Some(false) => info!("there is memory again: ready"),
-        None => {}
-    }
-}
-
-/// Says when the way to Redis is lost, again each minute, and when it is there. `down_for` is how
-/// many looks in a row found it down; nothing is known at first.
-fn watch_bus(app: &App, down_for: &mut Option<u32>) {
-    let Some(bus) = app.bus() else { return };
-    if bus.is_up() {
-        if !matches!(down_for, Some(0 | 1)) {
-            info!("Redis is reached: rooms are shared with other nodes");
-        }
-        *down_for = Some(0);
-        return;
-    }
-    let looks = down_for.map_or(1, |looks| looks + 1);
-    *down_for = Some(looks);
-    // One look may have come in the middle of a reconnection.
-    if looks % 60 == 2 {
-        let cause = bus.fault().unwrap_or("the link broke");
-        warn!(cause, "Redis is not reached: shared rooms are paused, and nobody new gets in");
-    }
-}
-
-/// Writes a line with the totals of the time since the line before. It names nobody.
-async fn log_totals(shared: Arc<Shared>, interval: Duration) {
-    let mut tick = tokio::time::interval(interval);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.tick().await;
-    let mut before = shared.app.metrics.aggregate();
-    loop {
-        tick.tick().await;
-        let now = shared.app.metrics.aggregate();
-        log_total(&now.since(&before));
-        before = now;
-    }
-}
-
-fn log_total(total: &Aggregate) {
-    info!(
-        connections = total.connections,
-        members = total.members,
-        rooms = total.rooms,
-        joins = total.count(Count::Joins),
-        messages = total.count(Count::MessagesAccepted),
-        deliveries = total.count(Count::MessagesDelivered),
-        refused = total.refused_in_all(),
-        closed = total.closed_in_all(),
-        panics = total.count(Count::Panics),
-        "totals"
-    );
-}
-
 /// Binds and listens; a port that was in use a moment ago can be used again.
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = match address {
@@ -504,8 +423,6 @@ const OPERATORS_MAX: u32 = 64;
 /// How long to wait for descriptors to come free: long enough not to spin, short enough to go
 /// unnoticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Ten steps a second spread a drain's rate evenly.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
