@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 source .ci/tools.sh
 
 readonly STEPS=(
-  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary cluster bench instructions autobahn
+  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs cluster bench instructions autobahn
 )
 
 declare -rA ABOUT=(
@@ -24,6 +24,7 @@ declare -rA ABOUT=(
   [websocat]="curl and websocat join and talk"
   [proxies]="members talk through nginx, HAProxy and Caddy, as docs/proxies/ has them"
   [canary]="nothing that a client says shows up in a log, metric or error"
+  [docs]="every command of the documents does what they say"
   [cluster]="several relays on Redis: one order, no silent loss, calm and under chaos"
   [bench]="under load, every delivery arrives once and in order"
   [instructions]="no hot function takes more instructions than its bound"
@@ -115,6 +116,13 @@ step_canary() {
   need_python
   need_release
   "$PYTHON" tests/canary.py
+}
+
+step_docs() {
+  need_program unshare util-linux ip iproute2 systemctl systemd redis-server redis-server redis-cli redis-tools \
+    openssl openssl curl curl
+  need_release
+  python3 tests/docs/run.py
 }
 
 step_cluster() {

@@ -35,6 +35,12 @@ test('the example of the README runs as it stands', { timeout: 60_000 }, async (
   assert.equal(typeof looped?.[0], 'number');
 });
 
+test("the project's README shows the same example", () => {
+  const project = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const [example] = /```js\n[\s\S]*?```/.exec(readme) ?? ['none'];
+  assert.ok(project.includes(example));
+});
+
 test('the README names every code, and every code has a text', () => {
   const errors = readFileSync(new URL('../src/errors.js', import.meta.url), 'utf8');
   const known = [...errors.matchAll(/^ {2}([a-z0-9_]+):/gm)].map(([, code]) => code ?? '');
