@@ -7,7 +7,9 @@
 //! connection is one task on one tracker, which the drain waits for.
 
 mod errands;
+mod listen;
 mod proxy;
+mod supervisor;
 mod watch;
 
 use std::io;
@@ -16,8 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -35,12 +36,15 @@ use crate::http::{App, Caller, Shaken, serve_operations, serve_public};
 use crate::hub::Hub;
 use crate::metrics::{ConnectionGauge, Count, Metrics, Refusal};
 
+use self::listen::{HandOver, Listeners};
 pub(crate) use self::proxy::decode as decode_proxy_header;
+pub use self::supervisor::Passed;
 
 /// A relay that has its sockets and does not serve yet.
 pub struct Server {
     listener: TcpListener,
     operations: Option<TcpListener>,
+    hand_over: HandOver,
     shared: Arc<Shared>,
 }
 
@@ -65,13 +69,18 @@ impl Server {
     ///
     /// When an address cannot be listened on, or a configured header is none.
     pub fn bind(loaded: Loaded) -> io::Result<Self> {
+        Self::bind_with(loaded, Passed::default())
+    }
+
+    /// Opens the sockets that were not passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`], or when what was passed is no listening socket.
+    pub fn bind_with(loaded: Loaded, passed: Passed) -> io::Result<Self> {
         let Loaded { config, keys, bus, notes: _ } = loaded;
-        let listener = listen(config.server.listen(), config.server.listen_backlog)?;
-        outlast(&listener, config.limit.user_timeout())?;
-        let operations = match config.server.ops_listen {
-            Some(address) => Some(listen(address, OPERATORS_MAX)?),
-            None => None,
-        };
+        let listeners = Listeners::open(&config, passed, OPERATORS_MAX)?;
+        let Listeners { members: listener, operations, hand_over } = listeners;
         let places = usize::try_from(config.limit.connections).unwrap_or(usize::MAX);
         let refusals = config.limit.refusals_at_once as usize;
         let shared = Shared {
@@ -82,7 +91,7 @@ impl Server {
             apologies: Arc::new(Semaphore::new(refusals)),
             operators: Arc::new(Semaphore::new(OPERATORS_MAX as usize)),
         };
-        Ok(Self { listener, operations, shared: Arc::new(shared) })
+        Ok(Self { listener, operations, hand_over, shared: Arc::new(shared) })
     }
 
     /// Where members connect; the port is the real one, also where the configuration says 0.
@@ -101,17 +110,22 @@ impl Server {
     }
 
     /// Serves until `stop` is ready or an operator asks for a drain, then drains and returns. Both
-    /// listeners answer until the end.
+    /// listeners answer until the end, unless another process has them too: then they are left to it
+    /// first ([`listen`]).
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, operations, shared } = self;
+        let Self { listener, operations, hand_over, shared } = self;
         // Before the first connection, and then with every sweep.
         watch::watch_memory(&shared.app);
         // Dropped at the end of this function, which ends them.
         let mut background = JoinSet::new();
-        background.spawn(accept_public(Arc::clone(&shared), listener));
+        let mut doors = JoinSet::new();
+        doors.spawn(
+            hand_over.open(Arc::clone(&shared.app), accept_public(Arc::clone(&shared), listener)),
+        );
         if let Some(operations) = operations {
-            background.spawn(accept_operations(Arc::clone(&shared), operations));
+            doors.spawn(accept_operations(Arc::clone(&shared), operations));
         }
+        background.spawn(supervisor::tell_when_ready(Arc::clone(&shared.app)));
         background.spawn(watch::sweep(Arc::clone(&shared.app)));
         let stop_bus = CancellationToken::new();
         // Also if this future is dropped.
@@ -130,10 +144,20 @@ impl Server {
             () = stop => {}
             () = shared.app.drain_asked() => {}
             // They end only by a panic. A relay that does not accept or sweep is better restarted.
-            _ = background.join_next() => error!("a part of the relay failed; stopping"),
+            () = failure(&mut background, &mut doors) => error!("a part of the relay failed; stopping"),
         }
+        supervisor::tell_stopping();
+        hand_over.leave(&shared.app, &mut doors).await;
         shared.drain().await;
         shared.leave_bus(&stop_bus).await;
+    }
+}
+
+/// Waits until one of these tasks has ended, which none does by itself.
+async fn failure(background: &mut JoinSet<()>, doors: &mut JoinSet<()>) {
+    tokio::select! {
+        _ = background.join_next() => {}
+        _ = doors.join_next() => {}
     }
 }
 
@@ -389,34 +413,6 @@ async fn accept(metrics: &Metrics, listener: &TcpListener) -> (TcpStream, Socket
     }
 }
 
-/// Binds and listens; a port that was in use a moment ago can be used again.
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    // Messages are small and somebody waits for them. The accepted sockets inherit it.
-    socket.set_nodelay(true)?;
-    socket.bind(address)?;
-    socket.listen(backlog)
-}
-
-/// Limits how long the kernel keeps a connection whose peer acknowledges nothing or keeps its window
-/// closed. Accepted sockets inherit it, also those that are closed with something unsent, which no
-/// sweep of ours sees any more.
-#[cfg(target_os = "linux")]
-fn outlast(listener: &TcpListener, limit: Option<Duration>) -> io::Result<()> {
-    SockRef::from(listener).set_tcp_user_timeout(limit)
-}
-
-/// Other systems have no such option; their own limits apply.
-#[cfg(not(target_os = "linux"))]
-#[expect(clippy::unnecessary_wraps, reason = "setting the option can fail, where there is one")]
-fn outlast(_listener: &TcpListener, _limit: Option<Duration>) -> io::Result<()> {
-    Ok(())
-}
-
 /// Connections of scrapers, probes and operators; more is a mistake.
 const OPERATORS_MAX: u32 = 64;
 
@@ -429,6 +425,8 @@ const DRAIN_STEP: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
     use crate::core::id::Kid;
     use crate::core::secret::SecretBytes;

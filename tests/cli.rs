@@ -261,3 +261,76 @@ fn output_that_nobody_reads_is_no_failure() {
     let output = lethewire("config --defaults", &[]).stdout(writer).output().unwrap();
     assert_eq!(texts(&output), (Some(0), String::new(), String::new()));
 }
+
+/// A relay that takes these sockets from whoever starts it, as systemd passes them.
+#[cfg(unix)]
+fn with_sockets(sockets: [&std::net::TcpListener; 2], environment: &[(&str, &str)]) -> Command {
+    use std::os::fd::AsFd as _;
+    let copy = |socket: &std::net::TcpListener| socket.as_fd().try_clone_to_owned().unwrap();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(concat!(
+        "exec 3<&0 4<&1 0</dev/null 1>&2; ",
+        "LISTEN_FDS=2 LISTEN_FDNAMES=operations:members LISTEN_PID=$$ exec \"$0\""
+    ));
+    command.arg(env!("CARGO_BIN_EXE_lethewire")).env_clear().envs(environment.iter().copied());
+    // Its log is not read here, so it goes where that of the tests goes.
+    command.stdin(copy(sockets[1])).stdout(copy(sockets[0])).stderr(Stdio::inherit());
+    command
+}
+
+#[cfg(unix)]
+#[test]
+fn what_comes_between_two_relays_waits_in_the_passed_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let supervisor = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut told = [0; 64];
+        let length = supervisor.recv(&mut told).expect("it tells");
+        String::from_utf8(told[..length].to_vec()).unwrap()
+    };
+    let environment =
+        [("NOTIFY_SOCKET", path.to_str().unwrap()), ("PORT", "1"), ("LOG_LEVEL", "error")];
+    let [members, operations] =
+        [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let relay = || with_sockets([&members, &operations], &environment).spawn().unwrap();
+    let address = members.local_addr().unwrap();
+    let ready = |address: &str| output(&format!("healthcheck --url http://{address}"), &[]);
+
+    let mut first = relay();
+    assert_eq!(hear(), "READY=1\n");
+    assert_eq!(ready(&address.to_string()).0, Some(0), "not PORT, but what was passed");
+    let health = format!("{}/health", operations.local_addr().unwrap());
+    assert_eq!(ready(&health).0, Some(0), "by its name");
+    kill_process(Pid::from_child(&first), Signal::TERM).unwrap();
+    assert_eq!(hear(), "STOPPING=1\n");
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+
+    let mut early = TcpStream::connect(address).expect("the socket is open all the time");
+    early.set_read_timeout(Some(PATIENCE)).unwrap();
+    early.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut second = relay();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut early, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(hear(), "READY=1\n");
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[test]
+fn two_relays_share_a_port_only_if_both_are_told_to() {
+    let first = Relay::start(&[("REUSE_PORT", "1")]);
+    let url = first.url("Open in two browsers");
+    let port = url.trim_end_matches('/').rsplit(':').next().unwrap();
+    let (code, _, stderr) = output("serve", &[("PORT", port), ("OPS_LISTEN", "")]);
+    assert_eq!(code, Some(1), "{stderr}");
+    let second = Relay::start(&[("REUSE_PORT", "1"), ("PORT", port), ("OPS_LISTEN", "")]);
+    assert_eq!(second.url("Open in two browsers"), url);
+    first.signal(Signal::TERM);
+    first.line_with("leaving new connections to others");
+    first.line_with("stopped");
+    assert_eq!(first.exit_code(), Some(0));
+    assert_eq!(output(&format!("healthcheck --url {url}"), &[]).0, Some(0));
+}

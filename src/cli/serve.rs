@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{complain, harden, loaded};
 use crate::config::{Config, Loaded, Note};
 use crate::http::resident_bytes;
-use crate::server::Server;
+use crate::server::{Passed, Server};
 use crate::telemetry;
 
 /// Serves until a signal or an operator asks it to stop.
@@ -27,6 +27,13 @@ pub(super) fn run(file: Option<&Path>, hardened: &io::Result<()>) -> ExitCode {
     };
     telemetry::init(&loaded.config);
     loaded.notes.extend(notes(&loaded.config, hardened));
+    let passed = match Passed::take() {
+        Ok(passed) => passed,
+        Err(error) => {
+            complain(format_args!("cannot take the sockets that were passed: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match runtime(loaded.config.server.worker_threads) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,7 +41,7 @@ pub(super) fn run(file: Option<&Path>, hardened: &io::Result<()>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(Box::pin(serve(loaded)));
+    let code = runtime.block_on(Box::pin(serve(loaded, passed)));
     // After a second signal connections may still be there; nobody waits for them.
     runtime.shutdown_background();
     code
@@ -75,15 +82,16 @@ fn runtime(worker_threads: u32) -> io::Result<Runtime> {
 }
 
 /// Binds, says so, and runs until it is stopped. A second signal ends it at once.
-async fn serve(loaded: Loaded) -> ExitCode {
+async fn serve(loaded: Loaded, passed: Passed) -> ExitCode {
     let about = About::of(&loaded);
-    let (server, mut signals) = match Server::bind(loaded).and_then(|s| Ok((s, Signals::new()?))) {
-        Ok(both) => both,
-        Err(error) => {
-            complain(format_args!("cannot listen on {}: {error}", about.wanted));
-            return ExitCode::FAILURE;
-        }
-    };
+    let (server, mut signals) =
+        match Server::bind_with(loaded, passed).and_then(|s| Ok((s, Signals::new()?))) {
+            Ok(both) => both,
+            Err(error) => {
+                complain(format_args!("cannot listen on {}: {error}", about.wanted));
+                return ExitCode::FAILURE;
+            }
+        };
     let members = match server.local_addr() {
         Ok(address) => address,
         Err(error) => {

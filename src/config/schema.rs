@@ -80,8 +80,10 @@ pub struct Server {
     pub trust_proxy_from: Vec<IpNet>,
     pub worker_threads: u32,
     pub listen_backlog: u32,
+    pub reuse_port: bool,
     pub shutdown_timeout_s: u32,
     pub drain_rate_per_s: u32,
+    pub drain_notice_ms: u32,
 }
 
 impl Server {
@@ -106,6 +108,11 @@ impl Server {
     /// How long a drain may take.
     pub fn shutdown_timeout(&self) -> Duration {
         seconds(self.shutdown_timeout_s)
+    }
+
+    /// How long newcomers are let in after it was said that none should be sent here.
+    pub fn drain_notice(&self) -> Duration {
+        milliseconds(self.drain_notice_ms)
     }
 
     /// The WebSocket scheme, host and port of `public_url` (`wss://relay.example.org`), if it is

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::body::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,7 @@ pub struct App {
     pub shared: Option<Arc<Shared>>,
     /// Set on a node that shares rooms and has just started.
     pub(super) warm_up: Option<WarmUp>,
+    leaving: AtomicBool,
     draining: CancellationToken,
     drain_asked: CancellationToken,
 }
@@ -90,6 +92,7 @@ impl App {
             origins: Origins::new(&config),
             info: status::info_body(&config),
             memory: Memory::of(&config),
+            leaving: AtomicBool::new(false),
             draining: CancellationToken::new(),
             drain_asked: CancellationToken::new(),
             config,
@@ -120,6 +123,22 @@ impl App {
     /// Whether rooms are shared with other nodes that cannot be asked now.
     pub fn is_cut_off(&self) -> bool {
         self.bus().is_some_and(|bus| !bus.is_up())
+    }
+
+    /// Whether new members should be sent here.
+    pub fn is_ready(&self) -> bool {
+        status::ready(self).is_ok()
+    }
+
+    /// Answers "not ready" from now on, while whoever is here already may still become a member: a
+    /// drain follows.
+    pub fn start_leaving(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another process takes the new connections.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Answers "not ready" and takes no new members from now on.

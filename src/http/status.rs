@@ -23,7 +23,7 @@ pub(super) fn live() -> Answer {
 /// `GET /ready`: whether new members should be sent here. Why not is a detail, which the public
 /// listener leaves out in production.
 pub(super) fn ready(app: &App) -> Result<Answer, Problem> {
-    if app.is_draining() {
+    if app.is_draining() || app.is_leaving() {
         return Err(Problem::not_ready("draining: the relay is about to stop"));
     }
     if app.memory.is_short() {
