@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 source .ci/tools.sh
 
 readonly STEPS=(
-  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs cluster bench instructions autobahn
+  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs deploy cluster bench instructions autobahn
 )
 
 declare -rA ABOUT=(
@@ -25,6 +25,7 @@ declare -rA ABOUT=(
   [proxies]="members talk through nginx, HAProxy and Caddy, as docs/proxies/ has them"
   [canary]="nothing that a client says shows up in a log, metric or error"
   [docs]="every command of the documents does what they say"
+  [deploy]="manifests and scripts are valid, and run where they can"
   [cluster]="several relays on Redis: one order, no silent loss, calm and under chaos"
   [bench]="under load, every delivery arrives once and in order"
   [instructions]="no hot function takes more instructions than its bound"
@@ -123,6 +124,13 @@ step_docs() {
     openssl openssl curl curl
   need_release
   python3 tests/docs/run.py
+}
+
+step_deploy() {
+  need_deploy
+  need_program redis-server redis-server
+  need_release
+  "$PYTHON_DEPLOY" tests/deploy/check.py
 }
 
 step_cluster() {

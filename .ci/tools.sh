@@ -6,7 +6,10 @@
 # packages land outside the project; those need root.
 
 readonly TOOLS=$PWD/.test
+# shellcheck disable=SC2034 # Used by the steps.
 readonly PYTHON=$TOOLS/venv/bin/python
+# shellcheck disable=SC2034
+readonly PYTHON_DEPLOY=$TOOLS/venv-deploy/bin/python
 
 # Runs a command up to four times, with growing pauses: registries and locks have bad moments.
 retry() {
@@ -105,13 +108,24 @@ need_node_modules() {
 
 # A Python of the project's own, with the client library of the tests.
 need_python() {
-  local wanted=tests/clients/requirements.txt
-  up_to_date venv "$wanted" && [[ -x $PYTHON ]] && return
+  need_venv venv tests/clients/requirements.txt
+}
+
+# Linters and schemas for what is in deploy/, apart because they are large.
+need_deploy() {
+  need_venv venv-deploy tests/deploy/requirements.txt
+  need_node_modules tests/deploy/crds
+}
+
+# need_venv <folder in .test> <file with requirements>: a Python with exactly these packages.
+need_venv() {
+  local folder=$TOOLS/$1 wanted=$2
+  up_to_date "$1" "$wanted" && [[ -x $folder/bin/python ]] && return
   python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
-  rm -rf "$TOOLS/venv"
-  python3 -m venv "$TOOLS/venv"
-  retry "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted"
-  record venv "$wanted"
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  retry "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted"
+  record "$1" "$wanted"
 }
 
 # Autobahn's fuzzing client, which never left Python 2.7. Sets PYTHON27.
