@@ -121,7 +121,7 @@ step_canary() {
 
 step_docs() {
   need_program unshare util-linux ip iproute2 systemctl systemd redis-server redis-server redis-cli redis-tools \
-    openssl openssl curl curl
+    openssl openssl curl curl nft nftables haproxy haproxy update-ca-certificates ca-certificates
   need_release
   python3 tests/docs/run.py
 }

@@ -30,8 +30,9 @@ mount -t tmpfs -o mode=1777 tmp tmp
 mount -t tmpfs -o mode=755 run run
 # No disk and no terminal.
 mount -t tmpfs -o mode=755 dev dev
-for device in null zero full random urandom tty; do
-  mknod -m 666 "dev/$device" c "0x$(stat -c %t "/dev/$device")" "0x$(stat -c %T "/dev/$device")"
+for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do
+  IFS=: read -r name major minor <<<"$device"
+  mknod -m 666 "dev/$name" c "$major" "$minor"
 done
 mkdir dev/{shm,pts,mqueue}
 mount -t tmpfs -o mode=1777 shm dev/shm
@@ -41,8 +42,6 @@ ln -s /proc/self/fd dev/fd
 for stream in 0:stdin 1:stdout 2:stderr; do
   ln -s "fd/${stream%:*}" "dev/${stream#*:}"
 done
-mount --make-rshared .
-
 # The names and addresses that documents use (RFC 2606, RFC 5737) are this machine's.
 ip link set lo up
 ip address add 203.0.113.10/32 dev lo
@@ -75,5 +74,13 @@ ExecStart=/bin/bash /out/script
 StandardOutput=file:/out/log
 StandardError=file:/out/log
 UNIT
-exec chroot . env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+
+# Not chroot, in which no service could have users of its own.
+mkdir old
+pivot_root . old
+cd /
+umount --lazy /old
+rmdir /old
+mount --make-rshared /
+exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
   /lib/systemd/systemd --system --unit=docs.target
