@@ -7,7 +7,8 @@ cd "$(dirname "$0")"
 source .ci/tools.sh
 
 readonly STEPS=(
-  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs deploy cluster bench instructions autobahn
+  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs deploy cluster
+  observability bench instructions autobahn
 )
 
 declare -rA ABOUT=(
@@ -27,6 +28,7 @@ declare -rA ABOUT=(
   [docs]="every command of the documents does what they say"
   [deploy]="manifests and scripts are valid, and run where they can"
   [cluster]="several relays on Redis: one order, no silent loss, calm and under chaos"
+  [observability]="alerts, dashboard and runbook name what a loaded relay really exports"
   [bench]="under load, every delivery arrives once and in order"
   [instructions]="no hot function takes more instructions than its bound"
   [autobahn]="Autobahn's cases against our frame reader"
@@ -140,6 +142,14 @@ step_cluster() {
   cargo test --locked --test cluster -- --test-threads "${CLUSTER_TESTS:-4}" --nocapture
 }
 
+step_observability() {
+  need_python
+  need_program prometheus prometheus prometheus-alertmanager prometheus-alertmanager \
+    redis-server redis-server
+  need_release
+  "$PYTHON" tests/observability/check.py tools alertmanager
+}
+
 step_bench() {
   bench/run.sh quick
 }
@@ -164,7 +174,7 @@ usage() {
   printf 'usage: ./check.sh [--nightly] [STEP…]\n\nRuns the named steps, or all of them:\n'
   local step
   for step in "${STEPS[@]}"; do
-    printf '  %-12s %s\n' "$step" "${ABOUT[$step]}"
+    printf '  %-13s %s\n' "$step" "${ABOUT[$step]}"
   done
   printf '\n%s\n%s\n%s\n' \
     "--nightly takes the long form where a step has one: cluster, with a million messages." "Debian packages are installed when they are missing and you are root; every other tool" \
@@ -185,12 +195,12 @@ run_step() {
   set -e
   local elapsed=$((SECONDS - started))
   if ((status)); then
-    results+=("$(printf '%-12s FAILED %5d s' "$step" "$elapsed")")
+    results+=("$(printf '%-13s FAILED %5d s' "$step" "$elapsed")")
     summary
     printf 'checks: %d passed, 1 failed: %s (again with: ./check.sh %s)\n' "$passed" "$step" "$step"
     exit 1
   fi
-  results+=("$(printf '%-12s passed %5d s' "$step" "$elapsed")")
+  results+=("$(printf '%-13s passed %5d s' "$step" "$elapsed")")
   passed=$((passed + 1))
   printf -- '--- %s passed in %d s\n' "$step" "$elapsed"
 }
@@ -198,7 +208,7 @@ run_step() {
 summary() {
   printf '\n=== summary\n'
   printf '%s\n' "${results[@]}"
-  printf '%-12s        %5d s\n' total "$SECONDS"
+  printf '%-13s        %5d s\n' total "$SECONDS"
 }
 
 main() {

@@ -1,0 +1,108 @@
+"""Two relays on one Redis, the probe, and members who talk: what Prometheus has to look at."""
+
+import base64
+import contextlib
+import os
+import secrets
+import sys
+import threading
+
+from kit import ROOT
+from programs import Program
+
+sys.path.insert(0, str(ROOT / "tests/clients"))
+
+from websockets.exceptions import ConnectionClosed  # noqa: E402
+
+import python_client as client  # noqa: E402
+from relay import BINARY, Relay  # noqa: E402
+
+
+def redis(folder):
+    """A Redis on a socket in the folder."""
+    path = folder / "redis.sock"
+    arguments = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder]
+    return path, Program(arguments, r"(ready to accept connections|Ready to accept connections)")
+
+
+def cluster(path):
+    """Relays that share their rooms through it."""
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    both = {
+        "METRICS_PRIVACY": "exact",
+        "REDIS_URL": "unix://%s" % path,
+        "CLUSTER_SECRET": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "JOIN_TOKEN_SECRET": secret,
+        "WARM_UP_S": "0",
+        "MAX_MEMORY_BYTES": str(1 << 40),
+        "MAX_MSGS_PER_10S": "100000",
+        "MAX_FRAMES_PER_10S": "100000",
+        "MAX_ROOM_CREATES_PER_IP_PER_MIN": "4",
+    }
+    return [Relay(INSTANCE_ID="relay-%d" % number, **both) for number in (1, 2)]
+
+
+def probe(relay):
+    """`lethewire probe` on the relay's public address, as a service."""
+    arguments = [BINARY, "probe", "--listen", "127.0.0.1:0", "--interval", "1", relay.members]
+    environment = {"PATH": os.environ["PATH"], "LOG_FORMAT": "json"}
+    return Program(arguments, r"(127\.0\.0\.1:[1-9]\d*)", environment)
+
+
+class Talk:
+    """Three members of one room, one of them on the other relay, who talk until they are told to stop."""
+
+    def __init__(self, relays):
+        first, second = relays
+        keys = client.Keys()
+        url, token = client.make_room(first.members, keys)
+        other = second.members.replace("http", "ws") + "/v1/ws"
+        tokens = [client.get_token(first.members, keys) for _ in range(3)]
+        self.members = [client.Member(url, token), client.Member(url, tokens[0])]
+        self.members.append(client.Member(other, tokens[1]))
+        # One who comes and goes, so that something is closed.
+        guest = client.Member(url, tokens[2])
+        guest.command(type="leave")
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                guest.receive()
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._hear, args=(one,)) for one in self.members]
+        self.threads.append(threading.Thread(target=self._talk))
+        for thread in self.threads:
+            thread.start()
+        self._are_refused(first)
+
+    def _are_refused(self, relay):
+        """Too many rooms, and a door that has another key: refusals and limits are hit."""
+        for _ in range(8):
+            keys = client.Keys()
+            room = {"key": client.b64url(keys.admission_key), "owner": client.b64url(keys.owner)}
+            client.post(relay.members, "/v1/rooms", room)
+            door = {"room": client.b64url(keys.room), "key": client.b64url(bytes(32))}
+            client.post(relay.members, "/v1/tokens", door)
+
+    def _talk(self):
+        """All kinds of messages, at an easy pace."""
+        while not self.over.wait(0.01):
+            for one in self.members:
+                one.say(b"for all", client.ACK, ref=1)
+                one.say(b"may get lost", client.VOLATILE)
+            self.members[0].say_to(self.members[1].id, b"for one")
+
+    def _hear(self, member):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                member.socket.recv(timeout=30)
+
+    def quiet(self):
+        """Stops talking. Members stay, so that what was said arrives."""
+        self.over.set()
+        self.threads[-1].join()
+
+    def end(self):
+        self.quiet()
+        for member in self.members:
+            member.open.close()
+        for thread in self.threads:
+            thread.join()
