@@ -18,7 +18,8 @@ use crate::text::{anchors, exists, files, links, paths_in_backticks, read, sourc
 const GROUPS: &[&[&str]] = &[
     &["core"],
     &["clock"],
-    &["outbox", "metrics", "config"],
+    &["outbox"],
+    &["metrics", "config"],
     &["bus"],
     &["telemetry", "admission"],
     &["hub"],

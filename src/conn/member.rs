@@ -16,10 +16,10 @@ use crate::core::id::MemberId;
 use crate::core::limit::Instant;
 use crate::core::token::Cap;
 use crate::core::wire::{
-    self, CLIENT_HEAD_MAX, ClientControl, ClientHead, OwnerOp, OwnerRequest, Refused, Target,
+    self, CLIENT_HEAD_MAX, ClientControl, ClientHead, Flags, OwnerOp, OwnerRequest, Refused, Target,
 };
 use crate::hub::{Hub, Seat, Session, Unsent};
-use crate::metrics::Count;
+use crate::metrics::{Count, MessageClass};
 use crate::outbox::Outlook;
 
 /// A connection with a seat.
@@ -36,9 +36,19 @@ pub(super) struct Member<'a> {
 /// What a turn took in, told to the counters at its end.
 #[derive(Default)]
 struct Taken {
-    messages: u64,
-    bytes: u64,
-    directs: u64,
+    /// Messages of each class, and the bytes of their payloads.
+    messages: [(u32, u32); MessageClass::ALL.len()],
+    /// Bytes that came from the socket.
+    read: u32,
+}
+
+impl Taken {
+    fn message(&mut self, class: MessageClass, bytes: usize) {
+        if let Some((messages, sum)) = self.messages.get_mut(class as usize) {
+            *messages += 1;
+            *sum += count_of(bytes);
+        }
+    }
 }
 
 impl<'a> Member<'a> {
@@ -100,11 +110,14 @@ impl<'a> Member<'a> {
 
     fn report(&mut self) {
         let taken = std::mem::take(&mut self.taken);
-        if taken.messages > 0 {
-            let metrics = self.hub.metrics();
-            metrics.add(Count::MessagesAccepted, taken.messages);
-            metrics.add(Count::PayloadBytesAccepted, taken.bytes);
-            metrics.add(Count::DirectsAccepted, taken.directs);
+        let metrics = self.hub.metrics();
+        for (class, (messages, bytes)) in MessageClass::ALL.into_iter().zip(taken.messages) {
+            if messages > 0 {
+                metrics.accepted(class, u64::from(messages), u64::from(bytes));
+            }
+        }
+        if taken.read > 0 {
+            metrics.add(Count::BytesRead, u64::from(taken.read));
         }
     }
 
@@ -133,9 +146,7 @@ impl<'a> Member<'a> {
         match self.seat.send(&head, &mut payload, skip, self.now) {
             Ok(false) => {}
             Ok(true) => {
-                self.taken.messages += 1;
-                self.taken.bytes += len as u64;
-                self.taken.directs += u64::from(head.target != Target::Room);
+                self.taken.message(class_of(&head), len);
                 if violates_padding {
                     self.warn_of_padding(head.reference);
                 }
@@ -210,6 +221,20 @@ impl<'a> Member<'a> {
 /// one; under load each turn fills the batch further, until its size or this ends it.
 const ROUNDS_MAX: u32 = 4;
 
+/// Bytes of one turn, which reads no more than a scratch buffer.
+fn count_of(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// How a message is counted.
+const fn class_of(head: &ClientHead) -> MessageClass {
+    match head.target {
+        _ if head.flags.contains(Flags::VOLATILE) => MessageClass::Volatile,
+        Target::Room => MessageClass::Room,
+        Target::Member(_) => MessageClass::Direct,
+    }
+}
+
 /// The wait, unless the limit ends the connection.
 const fn unless_over(exceeded: Exceeded) -> Result<Duration, End> {
     match exceeded {
@@ -225,6 +250,7 @@ fn end_over(exceeded: Exceeded) -> Result<(), End> {
 impl Receiver for Member<'_> {
     fn bytes(&mut self, count: usize) -> Result<(), End> {
         self.session.heard();
+        self.taken.read += count_of(count);
         let limits = &self.hub.config().limit;
         self.meter.raw(limits, count, self.now).or_else(end_over)
     }

@@ -31,6 +31,7 @@ use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use self::headers::Dress;
+use crate::metrics::Route;
 
 pub use self::app::App;
 pub use self::memory::{Memory, resident_bytes};
@@ -39,10 +40,10 @@ pub use self::serve::{Caller, Shaken, serve_operations, serve_public};
 /// The answer to a request, complete in memory.
 type Answer = Response<Full<Bytes>>;
 
-/// Puts on what every answer carries, and counts it.
-fn finish(app: &App, answer: &mut Answer, dress: Dress) {
+/// Puts on what every answer carries, and counts it for its route.
+fn finish(app: &App, answer: &mut Answer, dress: Dress, route: Route) {
     app.fixed.dress(answer.headers_mut(), dress);
-    app.metrics.answered(answer.status().as_u16());
+    app.metrics.answered(route, answer.status().as_u16());
 }
 
 fn is_get(method: &Method) -> bool {

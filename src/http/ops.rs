@@ -17,13 +17,27 @@ use crate::admission::records::Refused;
 use crate::admission::shared::{Failure, Shared};
 use crate::clock;
 use crate::core::id::RoomId;
+use crate::metrics::Route as Counted;
 
 /// Answers one request of the operations listener.
 pub(super) async fn answer_to(app: &App, request: Request<Incoming>) -> Answer {
+    let counted = counted(request.uri().path());
     let answered = route(app, request).await;
     let mut answer = answered.unwrap_or_else(|problem| problem.into_answer(true));
-    finish(app, &mut answer, Dress::Interface);
+    finish(app, &mut answer, Dress::Interface, counted);
     answer
+}
+
+/// Under what the answers of a path are counted.
+fn counted(path: &str) -> Counted {
+    match path {
+        "/live" => Counted::Live,
+        "/ready" => Counted::Ready,
+        "/health" => Counted::Health,
+        "/metrics" => Counted::Metrics,
+        path if path.starts_with("/admin/") => Counted::Admin,
+        _ => Counted::Other,
+    }
 }
 
 async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Problem> {

@@ -27,7 +27,7 @@ use super::{
 use crate::admission::addresses::AddressGuard;
 use crate::clock;
 use crate::config::{Admission, TrustProxy};
-use crate::metrics::Refusal;
+use crate::metrics::{Refusal, Route as Counted};
 
 /// An answer that may be still to come.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
@@ -45,6 +45,7 @@ pub(super) fn answer_to(
     let mut dress = Dress::Interface;
     let mut admitted = None;
     let is_handshake = request.uri().path() == WS_PATH;
+    let counted = Route::of(app, request.uri().path()).map_or(Counted::Other, Route::counted);
     let answered = match route(app, caller, &asker, request, &mut dress, &mut admitted) {
         Ok(Routed::Answer(answer)) => Ok(answer),
         Ok(Routed::Handshake(handshake)) => {
@@ -57,7 +58,7 @@ pub(super) fn answer_to(
                     latch.close(Admitted { reservation, address });
                     answer
                 });
-                Ok(shaken_hands(dressed(&app, &asker, Dress::Upgrade, answered)))
+                Ok(shaken_hands(dressed(&app, &asker, (Dress::Upgrade, counted), answered)))
             };
             return Box::pin(answering);
         }
@@ -65,7 +66,7 @@ pub(super) fn answer_to(
             let app = Arc::clone(app);
             let answering = async move {
                 let answered = call(&app, route, from, *request).await;
-                Ok(dressed(&app, &asker, Dress::Interface, answered))
+                Ok(dressed(&app, &asker, (Dress::Interface, counted), answered))
             };
             return Box::pin(answering);
         }
@@ -74,7 +75,7 @@ pub(super) fn answer_to(
     if let Some(admitted) = admitted {
         latch.close(admitted);
     }
-    let answer = dressed(app, &asker, dress, answered);
+    let answer = dressed(app, &asker, (dress, counted), answered);
     Box::pin(ready(Ok(if is_handshake { shaken_hands(answer) } else { answer })))
 }
 
@@ -88,13 +89,18 @@ fn shaken_hands(mut answer: Answer) -> Answer {
 }
 
 /// An answer with all the fields that it carries.
-fn dressed(app: &App, asker: &Asker, dress: Dress, answered: Result<Answer, Problem>) -> Answer {
+fn dressed(
+    app: &App,
+    asker: &Asker,
+    (dress, route): (Dress, Counted),
+    answered: Result<Answer, Problem>,
+) -> Answer {
     let (mut answer, dress) = match answered {
         Ok(answer) => (answer, dress),
         Err(problem) => (problem.into_answer(app.config.detailed_errors()), Dress::Interface),
     };
     asker.dress(answer.headers_mut());
-    finish(app, &mut answer, dress);
+    finish(app, &mut answer, dress, route);
     answer
 }
 
@@ -282,6 +288,20 @@ impl Route {
             path if app.config.demo_page() => Self::Page(page::file(path)?),
             _ => return None,
         })
+    }
+
+    /// Under what its answers are counted.
+    const fn counted(self) -> Counted {
+        match self {
+            Self::Rooms => Counted::Rooms,
+            Self::Tokens => Counted::Tokens,
+            Self::Owner => Counted::Owner,
+            Self::WebSocket => Counted::WebSocket,
+            Self::Info => Counted::Info,
+            Self::Live => Counted::Live,
+            Self::Ready => Counted::Ready,
+            Self::Page(_) => Counted::Page,
+        }
     }
 
     const fn methods(self) -> &'static str {

@@ -17,7 +17,7 @@ use crate::core::frame::{Opcode, frame};
 use crate::core::limit::Instant;
 use crate::core::wire;
 use crate::hub::random::Random;
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Dropped, Metrics};
 use crate::outbox::{Bounds, FrameKind, Mark, Outbox};
 
 /// One upgraded connection: its socket, and whether it shows signs of life.
@@ -124,7 +124,7 @@ impl Sessions {
             && let Some(worst) = self.most_queued()
         {
             metrics.add(Count::Evictions, 1);
-            metrics.add(Count::DroppedOnClose, worst.outbox.evict(now));
+            metrics.dropped(Dropped::SlowConsumer, worst.outbox.evict(now));
         }
     }
 
@@ -223,7 +223,7 @@ impl Periods {
         } else if entry.ends_at.is_some_and(|end| end <= now) {
             session.outbox.close(Close::SessionExpired, None, now);
         } else if session.outbox.is_late(self.stall, self.age, now) {
-            metrics.add(Count::DroppedOnClose, session.outbox.evict(now));
+            metrics.dropped(Dropped::SlowConsumer, session.outbox.evict(now));
         } else if entry.next_ping <= now {
             entry.next_ping = now.after(self.ping.mul_f64(random.between(0.8, 1.2)));
             if session.unanswered.fetch_add(1, Ordering::Relaxed) >= self.misses {

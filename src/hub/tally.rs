@@ -1,6 +1,6 @@
 //! What one flush did, added up before it is told to the counters: once per flush, not per member.
 
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Dropped, Metrics};
 use crate::outbox::Sent;
 
 /// Sums over the members of one flush.
@@ -32,15 +32,15 @@ impl Tally {
         metrics.add(Count::Flushes, 1);
         for (count, n) in [
             (Count::Writes, self.writes),
-            (Count::MessagesDelivered, self.messages),
+            (Count::CopiesDelivered, self.messages),
             (Count::BytesWritten, self.written),
             (Count::BacklogBytesQueued, self.queued),
-            (Count::DroppedVolatile, self.dropped_volatile),
-            (Count::DroppedOnClose, self.dropped),
         ] {
             if n > 0 {
                 metrics.add(count, n);
             }
         }
+        metrics.dropped(Dropped::Volatile, self.dropped_volatile);
+        metrics.dropped(Dropped::SlowConsumer, self.dropped);
     }
 }

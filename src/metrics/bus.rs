@@ -45,8 +45,9 @@ impl BusGauges {
         self.round_trip_us.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    pub(super) fn links(&self, state: LinkState) -> u64 {
-        self.links.get(state as usize).map_or(0, |links| links.load(Ordering::Relaxed))
+    /// Links in each state of [`LinkState::ALL`].
+    pub(super) fn links(&self) -> [u64; LinkState::ALL.len()] {
+        self.links.each_ref().map(|links| links.load(Ordering::Relaxed))
     }
 
     pub(super) fn round_trip_us(&self) -> u64 {

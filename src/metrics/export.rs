@@ -1,155 +1,123 @@
-//! What is shown: every metric by name, with its help and samples, for all forms of output.
+//! What is shown: every metric by name, with its help and samples, in the text form of `OpenMetrics`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
+use prometheus_client::registry::{Registry, Unit};
 
-use super::bus::{BusRefusal, LinkState};
-use super::count::{Count, Level};
-use super::refusal::Refusal;
-use super::source::{ANSWERED, BUS_REFUSED, CLASSES, CLOSED, REFUSED, Source};
-use crate::core::close::Close;
+use super::families;
+use super::source::Reading;
 
-/// What all names begin with.
+/// What all names begin with that are not the process' own.
 pub(super) const PREFIX: &str = "lethewire";
 
-impl Source {
-    /// Every metric with its current value: the one list behind all forms of output.
-    pub(super) fn families(&self) -> Vec<Family> {
-        let sums = self.sums();
-        let sum = |cell: usize| sums.get(cell).copied().unwrap_or(0);
-        let gauge = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let mut families = vec![
-            Family::gauge("connections", None, "Sockets open right now.", gauge(&self.connections)),
-            Family::gauge("members", None, "Members in rooms right now.", gauge(&self.members)),
-            Family::gauge("rooms", None, "Rooms with members right now.", gauge(&self.rooms)),
-            Family::gauge(
-                "uptime",
-                Some(Unit::Seconds),
-                "Time since the start.",
-                gauge(&self.uptime_s),
-            ),
-        ];
-        for (level, value) in Level::ALL.into_iter().zip(&self.levels) {
-            let (name, unit, help) = level.row();
-            families.push(Family::gauge(name, unit, help, gauge(value)));
-        }
-        for count in Count::ALL {
-            let (name, unit, help) = count.row();
-            let samples = vec![(None, sum(count as usize))];
-            let kind = MetricType::Counter;
-            families.push(Family { name, unit, help, kind, label: None, samples });
-        }
-        let closes = Close::ALL.map(Close::name);
-        let bus = BusRefusal::ALL.map(|refusal| refusal.row().0);
-        let refusals = Refusal::ALL.map(|refusal| refusal.row().0);
-        for (name, help, label, values, first) in [
-            (
-                "websockets_closed",
-                "WebSockets that ended, by close code.",
-                "reason",
-                &closes[..],
-                CLOSED,
-            ),
-            ("refusals", "Who was not let in, by reason.", "reason", &refusals[..], REFUSED),
-            ("http_answers", "HTTP answers, by class of status.", "class", &CLASSES[..], ANSWERED),
-            (
-                "bus_refusals",
-                "Batches and envelopes of the bus that took no effect, by reason.",
-                "reason",
-                &bus[..],
-                BUS_REFUSED,
-            ),
-        ] {
-            let samples =
-                values.iter().zip(first..).map(|(value, cell)| (Some(*value), sum(cell))).collect();
-            let kind = MetricType::Counter;
-            families.push(Family { name, unit: None, help, kind, label: Some(label), samples });
-        }
-        families.extend(self.bus_families());
-        families
-    }
+/// Labels of a sample, as pairs of name and value; none of them is longer than two.
+pub(super) type Labels = Vec<(&'static str, &'static str)>;
 
-    /// How the bus is right now.
-    fn bus_families(&self) -> [Family; 2] {
-        let links = LinkState::ALL.map(|state| (Some(state.row().0), self.bus.links(state)));
-        [
-            Family {
-                name: "bus_links",
-                unit: None,
-                help: "Links to Redis servers right now, by state.",
-                kind: MetricType::Gauge,
-                label: Some("state"),
-                samples: links.to_vec(),
-            },
-            Family::gauge(
-                "bus_round_trip",
-                Some(Unit::Other("microseconds".to_owned())),
-                "How long the last probe of the bus was on its way; 0 while it is down.",
-                self.bus.round_trip_us(),
-            ),
-        ]
-    }
+/// A value, as the text form has it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    /// A whole number.
+    Whole(u64),
+    /// Seconds, mostly.
+    Real(f64),
+    /// Always one; the labels are what it says.
+    Info,
+    /// Upper bounds with the number up to and above the one before, the last one for all above.
+    Histogram { sum: f64, buckets: Vec<(f64, u64)> },
 }
 
 /// One metric with all its samples, ready for output.
 pub(super) struct Family {
     pub(super) name: &'static str,
-    unit: Option<Unit>,
+    pub(super) unit: Option<Unit>,
     pub(super) help: &'static str,
     pub(super) kind: MetricType,
-    pub(super) label: Option<&'static str>,
-    pub(super) samples: Vec<(Option<&'static str>, u64)>,
+    pub(super) samples: Vec<(Labels, Value)>,
 }
 
 impl Family {
-    fn gauge(name: &'static str, unit: Option<Unit>, help: &'static str, value: u64) -> Self {
-        let samples = vec![(None, value)];
-        Self { name, unit, help, kind: MetricType::Gauge, label: None, samples }
-    }
-
-    /// The name that a sample has in the text form.
-    pub(super) fn series_name(&self) -> String {
-        let unit =
-            self.unit.as_ref().map_or_else(String::new, |unit| format!("_{}", unit.as_str()));
-        let total = if matches!(self.kind, MetricType::Counter) { "_total" } else { "" };
-        format!("{PREFIX}_{}{unit}{total}", self.name)
-    }
-}
-
-/// Hands the families to the registry at each scrape.
-pub(super) struct Summed(pub(super) Arc<Source>);
-
-impl Collector for Summed {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        for family in self.0.families() {
-            let unit = family.unit.as_ref();
-            let mut metric =
-                encoder.encode_descriptor(family.name, family.help, unit, family.kind)?;
-            for (label, value) in family.samples {
-                match family.label.zip(label) {
-                    Some(pair) => sample(&mut metric.encode_family(&[pair])?, family.kind, value)?,
-                    None => sample(&mut metric, family.kind, value)?,
-                }
+    fn encode(self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let unit = self.unit.as_ref();
+        let mut metric = encoder.encode_descriptor(self.name, self.help, unit, self.kind)?;
+        for (labels, value) in self.samples {
+            match value {
+                Value::Info => metric.encode_info(&labels)?,
+                value if labels.is_empty() => sample(&mut metric, self.kind, value)?,
+                value => sample(&mut metric.encode_family(&labels)?, self.kind, value)?,
             }
         }
         Ok(())
     }
 }
 
-fn sample(metric: &mut MetricEncoder<'_>, kind: MetricType, value: u64) -> std::fmt::Result {
-    match kind {
-        MetricType::Counter => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
-        _ => metric.encode_gauge(&value),
+fn sample(metric: &mut MetricEncoder<'_>, kind: MetricType, value: Value) -> fmt::Result {
+    match (value, kind) {
+        (Value::Whole(value), MetricType::Counter) => {
+            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        }
+        (Value::Real(value), MetricType::Counter) => {
+            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        }
+        (Value::Whole(value), _) => metric.encode_gauge(&value),
+        (Value::Real(value), _) => metric.encode_gauge(&value),
+        (Value::Info, _) => Ok(()),
+        (Value::Histogram { sum, buckets }, _) => {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        }
     }
 }
 
-impl std::fmt::Debug for Summed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Summed")
+/// Hands families to a registry, once.
+struct Once(Box<dyn Fn() -> Vec<Family> + Send + Sync>);
+
+impl Collector for Once {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        (self.0)().into_iter().try_for_each(|family| family.encode(&mut encoder))
     }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
+
+/// All metrics, as `OpenMetrics` 1.0 text.
+pub(super) fn encode(reading: &Reading) -> String {
+    let own = reading.clone();
+    let process = reading.process;
+    let mut registry = Registry::default();
+    let relay = registry.sub_registry_with_prefix(PREFIX);
+    relay.register_collector(Box::new(Once(Box::new(move || families::of_relay(&own)))));
+    registry.register_collector(Box::new(Once(Box::new(move || families::of_process(&process)))));
+    let mut out = String::new();
+    text::encode(&mut out, &registry).expect("writing to a String cannot fail");
+    out
+}
+
+/// The same samples as `{<series>:{"type":…,"value":…}}`: the text form line by line, so that both
+/// show the same.
+pub(super) fn to_json(text: &str) -> serde_json::Map<String, serde_json::Value> {
+    let mut metrics = serde_json::Map::new();
+    let mut kind = "";
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            if let Some((_, told)) = comment.strip_prefix("TYPE ").and_then(|c| c.split_once(' ')) {
+                kind = told;
+            }
+            continue;
+        }
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let number = value.parse::<u64>().map(serde_json::Number::from).ok();
+        let number = number.or_else(|| serde_json::Number::from_f64(value.parse().ok()?));
+        if let Some(number) = number {
+            let sample = serde_json::json!({ "type": kind, "value": number });
+            metrics.insert(series.to_owned(), sample);
+        }
+    }
+    metrics
 }

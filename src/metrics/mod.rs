@@ -11,40 +11,46 @@ mod bus;
 mod closed;
 mod count;
 mod export;
+mod families;
 mod gauge;
+mod histogram;
+mod labels;
+mod process;
 mod refusal;
 mod source;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
-use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 
-use self::export::{PREFIX, Summed};
-use self::source::{ANSWERED, BUS_REFUSED, CELLS, CLASSES, CLOSED, REFUSED, Source};
+use self::histogram::SUM;
+use self::process::{Process, Runtime};
+use self::source::{
+    ACCEPTED, ACCEPTED_BYTES, ANSWERED, BUS_REFUSED, CELLS, CLASSES, CLOSED, DROPPED, LIMITS,
+    OWNER, REFUSED, ROOM, Reading, SPREAD, Source, VERDICTS,
+};
 use crate::core::close::Close;
 use crate::core::limit::{Instant, UnixSeconds};
 
 pub use self::bus::{BusRefusal, LinkState};
 pub use self::count::{Count, Level};
 pub use self::gauge::{ConnectionGauge, GaugeGuard, MemberGauge, RoomGauge};
+pub use self::histogram::{Spread, Timed};
+pub use self::labels::{
+    Dropped, LimitHit, MessageClass, OwnerOperation, RoomOperation, Route, Verdict,
+};
 pub use self::refusal::Refusal;
 
 /// All metrics of one relay. Each relay has its own, so that tests can run side by side.
 pub struct Metrics {
-    registry: Registry,
-    source: Arc<Source>,
+    source: Source,
 }
 
 impl Metrics {
     /// Creates all metrics at zero.
     pub fn new() -> Self {
-        let source = Arc::new(Source::new());
-        let mut registry = Registry::with_prefix(PREFIX);
-        registry.register_collector(Box::new(Summed(Arc::clone(&source))));
-        Self { registry, source }
+        Self { source: Source::new() }
     }
 
     /// Adds `n` to a counter, on the calling thread's own stripe.
@@ -56,16 +62,71 @@ impl Metrics {
     pub fn closed(&self, close: Close) {
         let at = Close::ALL.iter().position(|known| *known == close).unwrap_or(0);
         self.source.add(CLOSED + at, 1);
+        if close == Close::TooLarge {
+            self.limit_hit(LimitHit::PayloadBytes);
+        }
     }
 
-    /// Counts somebody who was not let in.
+    /// Counts somebody who was not let in, and the limit that was hit by it, if one was.
     pub fn refused(&self, refusal: Refusal) {
         self.source.add(REFUSED + refusal as usize, 1);
+        if let Some(limit) = LimitHit::behind(refusal) {
+            self.limit_hit(limit);
+        }
     }
 
     /// Counts a batch or an envelope of the bus that took no effect.
     pub fn bus_refused(&self, refusal: BusRefusal) {
         self.source.add(BUS_REFUSED + refusal as usize, 1);
+    }
+
+    /// Counts messages that a room took in, with so many bytes of payload together.
+    pub fn accepted(&self, class: MessageClass, messages: u64, bytes: u64) {
+        self.source.add(ACCEPTED + class as usize, messages);
+        self.source.add(ACCEPTED_BYTES + class as usize, bytes);
+    }
+
+    /// Counts copies that were not delivered.
+    pub fn dropped(&self, why: Dropped, copies: u64) {
+        self.source.add(DROPPED + why as usize, copies);
+    }
+
+    /// Counts what was found about a join token.
+    pub fn judged(&self, verdict: Verdict) {
+        self.source.add(VERDICTS + verdict as usize, 1);
+    }
+
+    /// Counts that a limit was hit. Those behind a [`Refusal`] are counted by [`Metrics::refused`].
+    pub fn limit_hit(&self, limit: LimitHit) {
+        self.source.add(LIMITS + limit as usize, 1);
+    }
+
+    /// Counts what an owner had done.
+    pub fn owner_did(&self, operation: OwnerOperation) {
+        self.source.add(OWNER + operation as usize, 1);
+    }
+
+    /// Counts what happened to a room's record.
+    pub fn room_did(&self, operation: RoomOperation) {
+        self.source.add(ROOM + operation as usize, 1);
+    }
+
+    /// Adds one time to a distribution.
+    pub fn observe(&self, timed: Timed, time: Duration) {
+        let (bucket, nanos) = timed.place(time);
+        self.source.add(timed.first_cell() + bucket, 1);
+        self.source.add(timed.first_cell() + SUM, nanos);
+    }
+
+    /// Adds messages to the distribution of receivers, and their copies to those addressed.
+    pub fn addressed(&self, spread: &Spread) {
+        for (at, messages) in (SPREAD..).zip(spread.buckets) {
+            if messages > 0 {
+                self.source.add(at, u64::from(messages));
+            }
+        }
+        self.source.add(SPREAD + SUM, spread.sum);
+        self.add(Count::CopiesAddressed, spread.sum);
     }
 
     /// Notes how many links to Redis servers are up, and how many are not.
@@ -78,10 +139,28 @@ impl Metrics {
         self.source.bus.set_round_trip(round_trip);
     }
 
-    /// Counts an HTTP answer by the first digit of its status.
-    pub fn answered(&self, status: u16) {
+    /// Notes how long the oldest frame has waited that waits for any member.
+    pub fn set_queue_oldest(&self, age: Duration) {
+        let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.source.queue_oldest_ms.store(millis, Ordering::Relaxed);
+    }
+
+    /// Notes that the relay is about to stop; only the first time counts.
+    pub fn drain_began(&self, now: Instant) {
+        // Set before: that one stays.
+        let _ = self.source.drain_began.set(now);
+    }
+
+    /// Notes on what the connections run; only the first time counts.
+    pub fn set_runtime(&self, runtime: Handle) {
+        // Set before: that one stays.
+        let _ = self.source.runtime.set(runtime);
+    }
+
+    /// Counts an HTTP answer by its route and the first digit of its status.
+    pub fn answered(&self, route: Route, status: u16) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
-        self.source.add(ANSWERED + class, 1);
+        self.source.add(ANSWERED + route as usize * CLASSES.len() + class, 1);
     }
 
     /// Counts an accepted connection, and out again when the guard is dropped.
@@ -100,38 +179,27 @@ impl Metrics {
         GaugeGuard::new(&self.source.rooms)
     }
 
-    /// Notes how full one of the relay's bounded tables is.
-    pub fn set_level(&self, level: Level, entries: usize) {
-        if let Some(cell) = self.source.levels.get(level as usize) {
-            cell.store(entries as u64, Ordering::Relaxed);
-        }
+    /// Sets one of the gauges that are not counted.
+    pub fn set_level(&self, level: Level, value: u64) {
+        self.source.set_level(level, value);
     }
 
     /// The current values, as `OpenMetrics` 1.0 text. `now` gives the time since the start.
-    #[expect(clippy::missing_panics_doc, reason = "formatting into a String cannot fail")]
     pub fn encode(&self, now: Instant) -> String {
-        self.source.set_uptime(now);
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry).expect("writing to a String cannot fail");
-        out
+        export::encode(&self.reading(now))
     }
 
     /// The current values, as `{"timestamp":<s>,"metrics":{<series>:{"type":…,"value":…}}}`.
     pub fn encode_json(&self, now: Instant, at: UnixSeconds) -> String {
-        self.source.set_uptime(now);
-        let mut metrics = serde_json::Map::new();
-        for family in self.source.families() {
-            let name = family.series_name();
-            for (label, value) in family.samples {
-                let series = match family.label.zip(label) {
-                    Some((key, label)) => format!("{name}{{{key}=\"{label}\"}}"),
-                    None => name.clone(),
-                };
-                let kind = family.kind.as_str();
-                metrics.insert(series, serde_json::json!({ "type": kind, "value": value }));
-            }
-        }
+        let metrics = export::to_json(&self.encode(now));
         serde_json::json!({ "timestamp": at.0, "metrics": metrics }).to_string()
+    }
+
+    fn reading(&self, now: Instant) -> Reading {
+        let mut reading = self.source.read(now);
+        reading.process = Process::read();
+        reading.runtime = self.source.runtime.get().map(Runtime::read).unwrap_or_default();
+        reading
     }
 
     /// All values at this moment, for the periodic log line and for tests.
@@ -203,6 +271,36 @@ impl Aggregate {
     /// How many batches or envelopes of the bus took no effect, for this reason.
     pub fn bus_refused(&self, refusal: BusRefusal) -> u64 {
         self.cell(BUS_REFUSED + refusal as usize)
+    }
+
+    /// How many messages of this class rooms took in.
+    pub fn accepted(&self, class: MessageClass) -> u64 {
+        self.cell(ACCEPTED + class as usize)
+    }
+
+    /// How many messages rooms took in.
+    pub fn accepted_in_all(&self) -> u64 {
+        MessageClass::ALL.iter().map(|class| self.accepted(*class)).sum()
+    }
+
+    /// How many copies were not delivered, for this reason.
+    pub fn dropped(&self, why: Dropped) -> u64 {
+        self.cell(DROPPED + why as usize)
+    }
+
+    /// How many copies were not delivered, for any reason.
+    pub fn dropped_in_all(&self) -> u64 {
+        Dropped::ALL.iter().map(|why| self.dropped(*why)).sum()
+    }
+
+    /// How many join tokens were judged so.
+    pub fn judged(&self, verdict: Verdict) -> u64 {
+        self.cell(VERDICTS + verdict as usize)
+    }
+
+    /// How often a limit was hit.
+    pub fn limit_hits(&self, limit: LimitHit) -> u64 {
+        self.cell(LIMITS + limit as usize)
     }
 
     fn cell(&self, at: usize) -> u64 {

@@ -1,14 +1,23 @@
 //! Where numbers are kept: a stripe of cells per worker thread, summed when somebody asks.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::bus::{BusGauges, BusRefusal};
 use super::count::{Count, Level};
+use super::histogram::{CELLS_EACH, HISTOGRAMS};
+use super::labels::{
+    Dropped, LimitHit, MessageClass, OwnerOperation, RoomOperation, Route, Verdict,
+};
+use super::process::{Process, Runtime};
 use super::refusal::Refusal;
 use crate::core::close::Close;
 use crate::core::limit::Instant;
+use crate::outbox::Bounds;
 
 /// The classes of HTTP answers.
 pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -17,9 +26,19 @@ pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub(super) const CLOSED: usize = Count::ALL.len();
 pub(super) const REFUSED: usize = CLOSED + Close::ALL.len();
 pub(super) const ANSWERED: usize = REFUSED + Refusal::ALL.len();
-pub(super) const BUS_REFUSED: usize = ANSWERED + CLASSES.len();
+pub(super) const BUS_REFUSED: usize = ANSWERED + Route::ALL.len() * CLASSES.len();
+pub(super) const ACCEPTED: usize = BUS_REFUSED + BusRefusal::ALL.len();
+pub(super) const ACCEPTED_BYTES: usize = ACCEPTED + MessageClass::ALL.len();
+pub(super) const DROPPED: usize = ACCEPTED_BYTES + MessageClass::ALL.len();
+pub(super) const VERDICTS: usize = DROPPED + Dropped::ALL.len();
+pub(super) const LIMITS: usize = VERDICTS + Verdict::ALL.len();
+pub(super) const OWNER: usize = LIMITS + LimitHit::ALL.len();
+pub(super) const ROOM: usize = OWNER + OwnerOperation::ALL.len();
+/// The fan-out, then those of times.
+pub(super) const SPREAD: usize = ROOM + RoomOperation::ALL.len();
+pub(super) const TIMED: usize = SPREAD + CELLS_EACH;
 /// Cells of a stripe.
-pub(super) const CELLS: usize = BUS_REFUSED + BusRefusal::ALL.len();
+pub(super) const CELLS: usize = SPREAD + HISTOGRAMS * CELLS_EACH;
 
 /// A thread's own counters. 128 bytes, because processors fetch lines in pairs.
 #[repr(align(128))]
@@ -34,10 +53,36 @@ pub(super) struct Source {
     pub(super) rooms: Arc<AtomicU64>,
     pub(super) levels: [AtomicU64; Level::ALL.len()],
     pub(super) bus: BusGauges,
-    pub(super) uptime_s: AtomicU64,
+    /// What waits for members, and what became of it.
+    pub(super) bounds: OnceLock<Arc<Bounds>>,
+    pub(super) queue_oldest_ms: AtomicU64,
+    /// When the drain began.
+    pub(super) drain_began: OnceLock<Instant>,
+    /// What the connections run on.
+    pub(super) runtime: OnceLock<Handle>,
 }
 
-/// 64 stripes are about 70 KiB; more workers share, which is slower and still right.
+/// All numbers of one moment.
+#[derive(Clone)]
+pub(super) struct Reading {
+    pub(super) cells: [u64; CELLS],
+    pub(super) connections: u64,
+    pub(super) members: u64,
+    pub(super) rooms: u64,
+    pub(super) levels: [u64; Level::ALL.len()],
+    pub(super) links: [u64; 2],
+    pub(super) round_trip_us: u64,
+    pub(super) queued_bytes: u64,
+    pub(super) copies_queued: u64,
+    pub(super) queue_oldest_ms: u64,
+    pub(super) uptime_s: u64,
+    /// Since the drain began; `None` when there is none.
+    pub(super) drain: Option<Duration>,
+    pub(super) process: Process,
+    pub(super) runtime: Runtime,
+}
+
+/// 64 stripes are about 130 KiB; more workers share, which is slower and still right.
 const STRIPES_MAX: usize = 64;
 
 impl Source {
@@ -45,15 +90,20 @@ impl Source {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let stripes = workers.min(STRIPES_MAX).next_power_of_two();
         let stripe = |_| Stripe([const { AtomicU64::new(0) }; CELLS]);
-        Self {
+        let source = Self {
             stripes: (0..stripes).map(stripe).collect(),
             connections: Arc::default(),
             members: Arc::default(),
             rooms: Arc::default(),
             levels: [const { AtomicU64::new(0) }; Level::ALL.len()],
             bus: BusGauges::default(),
-            uptime_s: AtomicU64::new(0),
-        }
+            bounds: OnceLock::new(),
+            queue_oldest_ms: AtomicU64::new(0),
+            drain_began: OnceLock::new(),
+            runtime: OnceLock::new(),
+        };
+        source.set_level(Level::BusUp, 1);
+        source
     }
 
     pub(super) fn add(&self, cell: usize, n: u64) {
@@ -63,6 +113,13 @@ impl Source {
         }
     }
 
+    pub(super) fn set_level(&self, level: Level, value: u64) {
+        if let Some(cell) = self.levels.get(level as usize) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// The counters of this moment.
     pub(super) fn sums(&self) -> [u64; CELLS] {
         let mut sums = [0_u64; CELLS];
         for stripe in &self.stripes {
@@ -73,9 +130,27 @@ impl Source {
         sums
     }
 
-    pub(super) fn set_uptime(&self, now: Instant) {
-        let seconds = now.since(Instant::START).as_secs();
-        self.uptime_s.store(seconds, Ordering::Relaxed);
+    /// The counters and the gauges that move with them; `now` gives the times since the start and
+    /// the beginning of the drain.
+    pub(super) fn read(&self, now: Instant) -> Reading {
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let queued = self.bounds.get().map_or(0, |bounds| bounds.queued());
+        Reading {
+            cells: self.sums(),
+            connections: load(&self.connections),
+            members: load(&self.members),
+            rooms: load(&self.rooms),
+            levels: self.levels.each_ref().map(load),
+            links: self.bus.links(),
+            round_trip_us: self.bus.round_trip_us(),
+            queued_bytes: queued as u64,
+            copies_queued: 0,
+            queue_oldest_ms: load(&self.queue_oldest_ms),
+            uptime_s: now.since(Instant::START).as_secs(),
+            drain: self.drain_began.get().map(|began| now.since(*began)),
+            process: Process::default(),
+            runtime: Runtime::default(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ fn at(seconds: u64) -> Instant {
 }
 
 /// The samples of the text form: name with labels, and value.
-fn samples(text: &str) -> Vec<(String, u64)> {
+fn samples(text: &str) -> Vec<(String, f64)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let pair = |line: &str| {
         let (name, value) = line.rsplit_once(' ').expect("name and value");
@@ -21,17 +21,56 @@ fn samples(text: &str) -> Vec<(String, u64)> {
 #[test]
 fn every_counter_shows_up_with_its_own_value() {
     let metrics = Metrics::new();
-    for (count, n) in Count::ALL.into_iter().zip(1000..) {
-        metrics.add(count, n);
+    for (count, n) in Count::ALL.into_iter().zip(1000_u32..) {
+        metrics.add(count, n.into());
     }
     let shown = samples(&metrics.encode(at(0)));
-    for (count, n) in Count::ALL.into_iter().zip(1000..) {
-        assert_eq!(metrics.aggregate().count(count), n, "{count:?}");
-        let found: Vec<_> = shown.iter().filter(|(_, value)| *value == n).collect();
-        let [(name, _)] = found[..] else { panic!("{count:?} is shown as {found:?}") };
-        assert!(name.starts_with(&format!("lethewire_{}", count.row().0)), "{name}");
-        assert!(name.ends_with("_total"), "{name}");
+    for (count, n) in Count::ALL.into_iter().zip(1000_u32..) {
+        assert_eq!(metrics.aggregate().count(count), u64::from(n), "{count:?}");
+        let (name, unit, _) = count.row();
+        let unit = unit.map_or_else(String::new, |unit| format!("_{}", unit.as_str()));
+        let name = format!("lethewire_{name}{unit}_total");
+        let found: Vec<_> = shown.iter().filter(|(shown, _)| *shown == name).collect();
+        let values: Vec<_> = found.iter().map(|(_, value)| value.to_string()).collect();
+        assert_eq!(values, [n.to_string()], "{name}");
     }
+}
+
+/// Adds one under each label that there is.
+fn use_all_labels(metrics: &Metrics) {
+    for close in Close::ALL {
+        metrics.closed(close);
+    }
+    for refusal in Refusal::ALL {
+        metrics.refused(refusal);
+    }
+    for refusal in BusRefusal::ALL {
+        metrics.bus_refused(refusal);
+    }
+    for class in MessageClass::ALL {
+        metrics.accepted(class, 1, 1);
+    }
+    for why in Dropped::ALL {
+        metrics.dropped(why, 1);
+    }
+    for verdict in Verdict::ALL {
+        metrics.judged(verdict);
+    }
+    for limit in LimitHit::ALL {
+        metrics.limit_hit(limit);
+    }
+    for operation in OwnerOperation::ALL {
+        metrics.owner_did(operation);
+    }
+    for operation in RoomOperation::ALL {
+        metrics.room_did(operation);
+    }
+    for route in Route::ALL {
+        for status in [101, 200, 304, 404, 503] {
+            metrics.answered(route, status);
+        }
+    }
+    metrics.set_links(1, 1);
 }
 
 #[test]
@@ -39,38 +78,55 @@ fn labels_are_closed_and_each_is_there_before_it_is_used() {
     let metrics = Metrics::new();
     let names = |text: &str| samples(text).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     let before = names(&metrics.encode(at(0)));
+    use_all_labels(&metrics);
+    for status in [0, 999, u16::MAX] {
+        metrics.answered(Route::Other, status);
+    }
+    metrics.observe(Timed::EventLoopLag, Duration::MAX);
+    let shown = samples(&metrics.encode(at(0)));
+    let after: Vec<_> = shown.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(before, after, "using a label makes no new series");
+    assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), before.len(), "names are unique");
+    for (name, value) in shown.iter().filter(|(name, _)| name.contains('{')) {
+        assert!(*value >= 1.0 || name.contains("_bucket"), "{name} was used");
+    }
     for close in Close::ALL {
-        metrics.closed(close);
         assert_eq!(metrics.aggregate().closed(close), 1, "{close:?}");
     }
     for refusal in Refusal::ALL {
-        metrics.refused(refusal);
         assert_eq!(metrics.aggregate().refused(refusal), 1, "{refusal:?}");
     }
-    for refusal in BusRefusal::ALL {
-        metrics.bus_refused(refusal);
-        assert_eq!(metrics.aggregate().bus_refused(refusal), 1, "{refusal:?}");
+}
+
+#[test]
+fn a_distribution_has_a_sum_a_count_and_all_of_its_buckets() {
+    let metrics = Metrics::new();
+    for millis in [1, 2, 3, 700, 5000] {
+        metrics.observe(Timed::EventLoopLag, Duration::from_millis(millis));
     }
-    for status in [0, 101, 200, 304, 404, 503, 999, u16::MAX] {
-        metrics.answered(status);
+    let mut spread = Spread::default();
+    for receivers in [1, 9, 9, 2000] {
+        spread.add(receivers);
     }
-    let after = names(&metrics.encode(at(0)));
-    assert_eq!(before, after, "using a label makes no new series");
-    assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), before.len(), "names are unique");
-    let labelled = before.iter().filter(|name| name.contains('{')).count();
-    assert_eq!(
-        labelled,
-        Close::ALL.len()
-            + Refusal::ALL.len()
-            + CLASSES.len()
-            + BusRefusal::ALL.len()
-            + LinkState::ALL.len()
-    );
-    assert!(
-        samples(&metrics.encode(at(0)))
-            .iter()
-            .all(|(name, value)| { !name.contains("reason=") || *value == 1 })
-    );
+    metrics.addressed(&spread);
+    let text = metrics.encode(at(0));
+    for line in [
+        "event_loop_lag_seconds_sum 5.706",
+        "event_loop_lag_seconds_count 5",
+        "event_loop_lag_seconds_bucket{le=\"0.001\"} 1",
+        "event_loop_lag_seconds_bucket{le=\"0.005\"} 3",
+        "event_loop_lag_seconds_bucket{le=\"0.5\"} 3",
+        "event_loop_lag_seconds_bucket{le=\"1.0\"} 4",
+        "event_loop_lag_seconds_bucket{le=\"+Inf\"} 5",
+        "relay_latency_seconds_bucket{le=\"0.0001\"} 0",
+        "fanout_receivers_sum 2019.0",
+        "fanout_receivers_bucket{le=\"1.0\"} 1",
+        "fanout_receivers_bucket{le=\"16.0\"} 3",
+        "fanout_receivers_bucket{le=\"+Inf\"} 4",
+        "copies_addressed_total 2019",
+    ] {
+        assert!(text.contains(&format!("\nlethewire_{line}\n")), "{line}: {text}");
+    }
 }
 
 #[test]
@@ -118,8 +174,13 @@ fn the_text_is_open_metrics() {
     assert!(text.contains("\nlethewire_uptime_seconds 90\n"));
     assert!(text.contains("\nlethewire_room_records 7\n"));
     assert!(text.contains("# UNIT lethewire_payload_accepted_bytes bytes\n"));
-    for family in metrics.source.families() {
-        assert!(family.help.ends_with('.'), "{}", family.name);
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(text.contains(&format!("\nlethewire_build_info{{version=\"{version}\",commit=\"")));
+    assert!(text.contains("\nprocess_start_time_seconds 1"), "a conventional name");
+    let helps = text.lines().filter(|line| line.starts_with("# HELP "));
+    assert!(helps.clone().count() > 70);
+    for help in helps {
+        assert!(help.ends_with('.'), "{help}");
     }
 }
 
@@ -135,8 +196,16 @@ fn json_and_text_show_the_same() {
     let shown = samples(&metrics.encode(at(3)));
     assert_eq!(series.len(), shown.len());
     for (name, value) in shown {
-        assert_eq!(series[&name]["value"], value, "{name}");
-        let kind = if name.contains("_total") { "counter" } else { "gauge" };
+        if !name.starts_with("process_") {
+            assert_eq!(series[&name]["value"].as_f64(), Some(value), "{name}");
+        }
+        let kind = match &name {
+            name if name.contains("_total") => "counter",
+            name if name.contains("_bucket{") => "histogram",
+            name if name.ends_with("_sum") || name.ends_with("_count") => "histogram",
+            name if name.contains("_info{") => "info",
+            _ => "gauge",
+        };
         assert_eq!(series[&name]["type"], kind, "{name}");
     }
 }
@@ -150,12 +219,12 @@ fn the_bus_is_up_or_down_and_its_round_trip_is_measured() {
             assert!(text.contains(&format!("\nlethewire_bus_{line}\n")), "{line}: {text}");
         }
     };
-    shows(["links{state=\"up\"} 0", "links{state=\"down\"} 0", "round_trip_microseconds 0"]);
+    shows(["links{state=\"up\"} 0", "links{state=\"down\"} 0", "round_trip_seconds 0.0"]);
     metrics.set_links(2, 1);
     metrics.set_round_trip(Some(Duration::from_micros(1500)));
-    shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_microseconds 1500"]);
+    shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_seconds 0.0015"]);
     metrics.set_round_trip(Some(Duration::ZERO));
-    shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_microseconds 1"]);
+    shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_seconds 0.000001"]);
     metrics.set_round_trip(None);
-    shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_microseconds 0"]);
+    shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_seconds 0.0"]);
 }

@@ -22,14 +22,14 @@ pub(super) async fn sweep(app: Arc<App>) {
         hub.sweep(now);
         watch_memory(&app);
         watch_bus(&app, &mut down_for);
-        metrics.set_level(Level::Records, records.len());
+        metrics.set_level(Level::Records, records.len() as u64);
         if let Some(replay) = replay {
             replay.rotate(now);
-            metrics.set_level(Level::ReplayEntries, replay.len());
+            metrics.set_level(Level::ReplayEntries, replay.len() as u64);
         }
         if let Some(addresses) = addresses {
             addresses.tend(now);
-            metrics.set_level(Level::Addresses, addresses.len());
+            metrics.set_level(Level::Addresses, addresses.len() as u64);
         }
     }
 }
@@ -83,8 +83,8 @@ fn log_total(total: &Aggregate) {
         members = total.members,
         rooms = total.rooms,
         joins = total.count(Count::Joins),
-        messages = total.count(Count::MessagesAccepted),
-        deliveries = total.count(Count::MessagesDelivered),
+        messages = total.accepted_in_all(),
+        deliveries = total.count(Count::CopiesDelivered),
         refused = total.refused_in_all(),
         closed = total.closed_in_all(),
         panics = total.count(Count::Panics),

@@ -360,13 +360,17 @@ async fn nothing_that_was_sent_comes_back_in_an_error() {
 }
 
 #[tokio::test]
-async fn answers_are_counted_by_class() {
+async fn answers_are_counted_by_route_and_class() {
     let relay = TestRelay::start(|_| ()).await;
     relay.get("/live").await;
     relay.get("/nothing").await;
     let metrics = call(relay.ops, "GET", "/metrics", "", "").await.text();
-    for line in ["{class=\"2xx\"} 1\n", "{class=\"4xx\"} 1\n", "{class=\"5xx\"} 0\n"] {
-        assert!(metrics.contains(&format!("lethewire_http_answers_total{line}")), "{line}");
+    for (route, class, count) in
+        [("live", "2xx", 1), ("other", "4xx", 1), ("live", "4xx", 0), ("metrics", "2xx", 0)]
+    {
+        let labels = format!("{{route=\"{route}\",class=\"{class}\"}}");
+        let line = format!("lethewire_http_answers_total{labels} {count}\n");
+        assert!(metrics.contains(&line), "{line}");
     }
     assert_eq!(relay.count(Count::ConnectionsAccepted), 2);
     relay.stop().await;

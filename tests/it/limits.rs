@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::harness::{Heard, JSON, Member, TestRelay, TestRoom, masked, soon};
 use lethewire::config::Config;
-use lethewire::metrics::Count;
+use lethewire::metrics::{Count, Dropped};
 
 /// A relay, and a room with somebody who misbehaves and two who talk to each other.
 struct Scene {
@@ -317,7 +317,7 @@ async fn who_does_not_read_is_closed_as_slow_consumer_and_nobody_else_notices() 
     }
     assert_eq!(closed, Some((4200, "slow_consumer".to_owned())));
     assert!(whole > 0);
-    assert!(scene.relay.count(Count::DroppedOnClose) > 0);
+    assert!(scene.relay.totals().dropped(Dropped::SlowConsumer) > 0);
     scene.relay.stop().await;
 }
 
