@@ -25,7 +25,7 @@ declare -rA ABOUT=(
   [websocat]="curl and websocat join and talk"
   [proxies]="members talk through nginx, HAProxy and Caddy, as docs/proxies/ has them"
   [canary]="nothing that a client says shows up in a log, metric or error"
-  [docs]="every command of the documents does what they say"
+  [docs]="every command of the documents does what they say, and the site has every page"
   [deploy]="manifests and scripts are valid, and run where they can"
   [cluster]="several relays on Redis: one order, no silent loss, calm and under chaos"
   [observability]="alerts, dashboard and runbook name what a loaded relay really exports"
@@ -126,6 +126,14 @@ step_docs() {
     openssl openssl curl curl nft nftables haproxy haproxy update-ca-certificates ca-certificates
   need_release
   python3 tests/docs/run.py
+  # The site builder takes minutes to install; without it, only the list of the pages is checked.
+  local site=()
+  if [[ ${DOCS_NIGHTLY:-} ]]; then
+    need_crate mdbook 0.5.4 mdbook --no-default-features --features search
+    rm -rf "$TOOLS/site" && mkdir -p "$TOOLS/site"
+    site=("$TOOLS/cargo/bin/mdbook" "$TOOLS/site")
+  fi
+  python3 tests/docs/site.py "${site[@]}"
 }
 
 step_deploy() {
@@ -177,7 +185,7 @@ usage() {
     printf '  %-13s %s\n' "$step" "${ABOUT[$step]}"
   done
   printf '\n%s\n%s\n%s\n' \
-    "--nightly takes the long form where a step has one: cluster, with a million messages." "Debian packages are installed when they are missing and you are root; every other tool" \
+    "--nightly takes the long form where a step has one: cluster with a million messages, docs with mdBook's site." "Debian packages are installed when they are missing and you are root; every other tool" \
     "goes into .test/ in this folder. A second run installs nothing."
 }
 
@@ -216,7 +224,7 @@ main() {
   for step in "$@"; do
     case $step in
       -h | --help) usage && exit ;;
-      --nightly) export CLUSTER_NIGHTLY=1 ;;
+      --nightly) export CLUSTER_NIGHTLY=1 DOCS_NIGHTLY=1 ;;
       *) asked+=("$step") ;;
     esac
   done
