@@ -85,7 +85,7 @@ pub struct Upgraded {
 /// # Cancel safety
 ///
 /// Dropping the future leaves the room as lost and drops the socket without a close frame.
-pub async fn run(upgraded: Upgraded, hub: &Arc<Hub>) -> Close {
+pub async fn run(upgraded: Upgraded, hub: Arc<Hub>) -> Close {
     let Upgraded { stream, answer, early, admitted } = upgraded;
     let now = clock::now();
     let session_s = admitted.as_ref().ok().and_then(Reservation::session_s);
@@ -98,7 +98,7 @@ pub async fn run(upgraded: Upgraded, hub: &Arc<Hub>) -> Close {
         Err(close) => Err(close),
     };
     let end = match seat {
-        Ok(seat) => Member::new(seat, session, hub, now).run(&mut intake).await,
+        Ok(seat) => Member::new(seat, session, &hub, now).run(&mut intake).await,
         Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),
         Err(close) => End::told(close),
     };

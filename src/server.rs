@@ -3,10 +3,12 @@
 //! Limits on connections are checked at accept, before a byte is read: in all, and per address. Behind
 //! proxies the address is known later: from the header that comes before HTTP ([`proxy`]), or from the
 //! handshake's own fields. A connection above a limit is still answered, by a few tasks set
-//! aside for that, so that clients and load balancers hear why; above that it is dropped. Every
-//! connection is one task on one tracker, which the drain waits for.
+//! aside for that, so that clients and load balancers hear why; above that it is dropped. Who is not a
+//! member yet is served on threads of its own ([`front`]). A connection is one task there and, once
+//! it is a member's, one where members are; all on one tracker, which the drain waits for.
 
 mod errands;
+mod front;
 mod listen;
 mod proxy;
 mod supervisor;
@@ -18,7 +20,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -30,12 +34,12 @@ use crate::admission::addresses::AddressGuard;
 use crate::admission::shared::Shared as OtherNodes;
 use crate::clock;
 use crate::config::{Config, Loaded, TrustProxy};
-use crate::conn;
+use crate::conn::{self, Upgraded};
 use crate::core::close::Close;
 use crate::http::{App, Caller, Shaken, serve_operations, serve_public};
-use crate::hub::Hub;
 use crate::metrics::{ConnectionGauge, Count, Metrics, Refusal};
 
+use self::front::FrontDoor;
 use self::listen::{HandOver, Listeners};
 pub(crate) use self::proxy::decode as decode_proxy_header;
 pub use self::supervisor::Passed;
@@ -44,6 +48,7 @@ pub use self::supervisor::Passed;
 pub struct Server {
     listener: TcpListener,
     operations: Option<TcpListener>,
+    front: Option<FrontDoor>,
     hand_over: HandOver,
     shared: Arc<Shared>,
 }
@@ -51,6 +56,8 @@ pub struct Server {
 /// What the tasks of a relay share.
 struct Shared {
     app: Arc<App>,
+    /// Where members are served; absent if that is where everybody is.
+    members: Option<Handle>,
     tracker: TaskTracker,
     /// The tasks of the bus, which outlive the connections.
     bus_tasks: TaskTracker,
@@ -79,19 +86,25 @@ impl Server {
     /// As [`Server::bind`], or when what was passed is no listening socket.
     pub fn bind_with(loaded: Loaded, passed: Passed) -> io::Result<Self> {
         let Loaded { config, keys, bus, notes: _ } = loaded;
+        let members = Handle::current();
+        let front = FrontDoor::open(config.server.front_threads)?;
+        // What the door's threads wait for is watched by them.
+        let at_the_door = front.as_ref().map(|front| front.handle().enter());
         let listeners = Listeners::open(&config, passed, OPERATORS_MAX)?;
         let Listeners { members: listener, operations, hand_over } = listeners;
+        drop(at_the_door);
         let places = usize::try_from(config.limit.connections).unwrap_or(usize::MAX);
         let refusals = config.limit.refusals_at_once as usize;
         let shared = Shared {
             app: Arc::new(App::new(config, keys, bus.as_ref())?),
+            members: front.as_ref().map(|_| members),
             tracker: TaskTracker::new(),
             bus_tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             apologies: Arc::new(Semaphore::new(refusals)),
             operators: Arc::new(Semaphore::new(OPERATORS_MAX as usize)),
         };
-        Ok(Self { listener, operations, hand_over, shared: Arc::new(shared) })
+        Ok(Self { listener, operations, hand_over, front, shared: Arc::new(shared) })
     }
 
     /// Where members connect; the port is the real one, also where the configuration says 0.
@@ -113,17 +126,17 @@ impl Server {
     /// listeners answer until the end, unless another process has them too: then they are left to it
     /// first ([`listen`]).
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, operations, hand_over, shared } = self;
+        let Self { listener, operations, hand_over, front, shared } = self;
         // Before the first connection, and then with every sweep.
         watch::watch_memory(&shared.app);
         // Dropped at the end of this function, which ends them.
         let mut background = JoinSet::new();
         let mut doors = JoinSet::new();
-        doors.spawn(
-            hand_over.open(Arc::clone(&shared.app), accept_public(Arc::clone(&shared), listener)),
-        );
+        let at = front.as_ref().map_or_else(Handle::current, |front| front.handle().clone());
+        let members = accept_public(Arc::clone(&shared), listener);
+        doors.spawn_on(hand_over.open(Arc::clone(&shared.app), members), &at);
         if let Some(operations) = operations {
-            doors.spawn(accept_operations(Arc::clone(&shared), operations));
+            doors.spawn_on(accept_operations(Arc::clone(&shared), operations), &at);
         }
         background.spawn(supervisor::tell_when_ready(Arc::clone(&shared.app)));
         background.spawn(watch::sweep(Arc::clone(&shared.app)));
@@ -242,8 +255,8 @@ async fn accept_operations(shared: Arc<Shared>, listener: TcpListener) {
         let Ok(permit) = Arc::clone(&shared.operators).try_acquire_owned() else { continue };
         let app = Arc::clone(&shared.app);
         shared.tracker.spawn(async move {
-            let _panics = CountsPanics(&app.metrics);
-            serve_operations(&app, stream).await;
+            let panics = CountsPanics(app);
+            serve_operations(&panics.0, stream).await;
             drop(permit);
         });
     }
@@ -350,45 +363,53 @@ fn until_upgrade(
     })
 }
 
-/// One connection from its first byte to its last, in one task.
+/// One connection from its first byte until it is a member, or to its end.
 fn connection(
     shared: Arc<Shared>,
     stream: TcpStream,
     caller: Caller,
     mut place: Place,
 ) -> impl Future<Output = ()> + Send {
-    let app = Arc::clone(&shared.app);
     // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers. And
     // made out here, so that the task has no place for what goes in.
-    let http = until_upgrade(shared, stream, caller);
+    let http = until_upgrade(Arc::clone(&shared), stream, caller);
     async move {
-        let _panics = CountsPanics(&app.metrics);
-        let Some(shaken) = http.await else { return };
-        let close = proceed(shaken, &mut place, &app.hub).await;
-        place.blame(close);
+        let panics = CountsPanics(Arc::clone(&shared.app));
+        let Some(Shaken { mut upgraded, address }) = http.await else { return };
+        if address.is_some() {
+            place.address = address;
+        }
+        // Who is only told why not is not let past the door.
+        if let Some(members) = shared.members.as_ref().filter(|_| upgraded.admitted.is_ok()) {
+            let Ok(stream) = front::pass(upgraded.stream, members) else { return };
+            upgraded.stream = stream;
+            shared.tracker.spawn_on(upgraded_connection(panics, upgraded, place), members);
+        } else {
+            upgraded_connection(panics, upgraded, place).await;
+        }
     }
 }
 
-/// The connection after its upgrade. A plain function, because a task keeps a place for every value
-/// that it takes apart.
-fn proceed<'a>(
-    Shaken { upgraded, address }: Shaken,
-    place: &mut Place,
-    hub: &'a Arc<Hub>,
-) -> impl Future<Output = Close> + Send + use<'a> {
-    if address.is_some() {
-        place.address = address;
-    }
-    conn::run(upgraded, hub)
+/// A connection after its upgrade, in one task. Not an async function: that would keep a place for
+/// what goes in beside what it is made into.
+fn upgraded_connection(
+    panics: CountsPanics,
+    upgraded: Upgraded,
+    place: Place,
+) -> impl Future<Output = ()> + Send {
+    conn::run(upgraded, Arc::clone(&panics.0.hub)).map(move |close| {
+        place.blame(close);
+        drop(panics);
+    })
 }
 
 /// Counts a task that ends by a panic. The panic itself ends that one connection only.
-struct CountsPanics<'a>(&'a Metrics);
+struct CountsPanics(Arc<App>);
 
-impl Drop for CountsPanics<'_> {
+impl Drop for CountsPanics {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.add(Count::Panics, 1);
+            self.0.metrics.add(Count::Panics, 1);
         }
     }
 }
@@ -452,16 +473,20 @@ mod tests {
     }
 
     /// Ten thousand idle members are ten thousand of these.
-    #[tokio::test]
-    async fn a_connection_is_a_small_task() {
-        let server = bound(|_| ());
-        let (_client, stream, peer) = accepted(&server).await;
-        assert!(stream.nodelay().unwrap(), "inherited");
-        let (place, no_place) = server.shared.place(peer).unwrap();
-        let caller = Caller { client: peer.ip(), no_place };
-        let task = connection(Arc::clone(&server.shared), stream, caller, place);
-        let size = size_of_val(&task);
+    #[test]
+    fn a_member_is_a_small_task() {
+        fn size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(upgraded_connection);
         assert!(size <= TASK_BYTES_MAX, "{size}");
+    }
+
+    #[tokio::test]
+    async fn messages_do_not_wait_for_larger_packets() {
+        let server = bound(|_| ());
+        let (_client, stream, _) = accepted(&server).await;
+        assert!(stream.nodelay().unwrap(), "inherited");
     }
 
     #[cfg(target_os = "linux")]

@@ -79,6 +79,7 @@ pub struct Server {
     pub trust_proxy: TrustProxy,
     pub trust_proxy_from: Vec<IpNet>,
     pub worker_threads: u32,
+    pub front_threads: u32,
     pub listen_backlog: u32,
     pub reuse_port: bool,
     pub shutdown_timeout_s: u32,

@@ -45,6 +45,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("TRUST_PROXY", "server.trust_proxy", Proxies),
     variable("TRUST_PROXY_FROM", "server.trust_proxy_from", Networks),
     variable("WORKER_THREADS", "server.worker_threads", Integer(0, 1024)),
+    variable("FRONT_THREADS", "server.front_threads", Integer(0, 1024)),
     variable("LISTEN_BACKLOG", "server.listen_backlog", Integer(1, 65_535)),
     variable("REUSE_PORT", "server.reuse_port", Bool),
     variable("SHUTDOWN_TIMEOUT", "server.shutdown_timeout_s", Integer(1, 3600)),

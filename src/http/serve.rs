@@ -1,9 +1,8 @@
 //! Driving one HTTP connection: limits of time and size, a graceful end, and handing back the
 //! socket after a handshake.
 //!
-//! The handshake runs in the same task as the connection after it, and everything here lives in one
-//! boxed future that is dropped before the connection proper begins, so that an idle member costs
-//! no HTTP buffers and no second task. Its 101 is handed back unsent, for the connection to write it
+//! Everything here lives in one boxed future that is dropped before the connection proper begins, so
+//! that an idle member costs no HTTP buffers. The 101 of a handshake is handed back unsent, for the connection to write it
 //! together with the welcome.
 
 use std::convert::Infallible;

@@ -125,7 +125,7 @@ impl Stage {
             let caller = Caller { client: Ipv4Addr::LOCALHOST.into(), no_place: None };
             let http = Box::pin(serve_public(Arc::clone(&app), stream, caller));
             if let Some(shaken) = http.await {
-                conn::run(shaken.upgraded, &app.hub).await;
+                conn::run(shaken.upgraded, Arc::clone(&app.hub)).await;
             }
         });
         member.write(request.as_bytes());
@@ -149,7 +149,7 @@ impl Stage {
         let app = Arc::clone(&self.app);
         self.spawn(async move {
             let (answer, early) = (Vec::new(), Default::default());
-            conn::run(Upgraded { stream, answer, early, admitted }, &app.hub).await;
+            conn::run(Upgraded { stream, answer, early, admitted }, Arc::clone(&app.hub)).await;
         });
         self.settle();
         self.members.push(member);
