@@ -143,6 +143,11 @@ def against_prometheus(folder):
         count = len(relays) + 1
         until("Prometheus", lambda: "Ready" in fetch("http://%s/-/ready" % server.address))
         until("targets", lambda: len(ask(server, "up == 1")) == count)
+        # Behind the first scrape, or nothing would have increased.
+        talk.incidents()
+        for metric in ("websockets_closed", "refusals", "limit_hits"):
+            seen = "sum(rate(lethewire_%s_total[5m])) > 0" % metric
+            until(metric, lambda seen=seen: ask(server, seen))
         until("rules", lambda: len(ask(server, "instance:lethewire_copies_delivered:rate5m > 0")) == 2)
         until("the probe", lambda: ask(server, "lethewire_probe_up == 1"))
         pages = [fetch(relay.operations + "/metrics") for relay in relays]

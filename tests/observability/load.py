@@ -44,43 +44,41 @@ def cluster(path):
 
 def probe(relay):
     """`lethewire probe` on the relay's public address, as a service."""
-    arguments = [BINARY, "probe", "--listen", "127.0.0.1:0", "--interval", "1", relay.members]
-    environment = {"PATH": os.environ["PATH"], "LOG_FORMAT": "json"}
-    return Program(arguments, r"(127\.0\.0\.1:[1-9]\d*)", environment)
+    arguments = [BINARY, "probe", relay.members, "--listen", "127.0.0.1:0", "--interval", "10s"]
+    return Program(arguments, r"figures: http://(\S+)/metrics", {"PATH": os.environ["PATH"]})
 
 
 class Talk:
     """Three members of one room, one of them on the other relay, who talk until they are told to stop."""
 
     def __init__(self, relays):
-        first, second = relays
-        keys = client.Keys()
-        url, token = client.make_room(first.members, keys)
-        other = second.members.replace("http", "ws") + "/v1/ws"
-        tokens = [client.get_token(first.members, keys) for _ in range(3)]
-        self.members = [client.Member(url, token), client.Member(url, tokens[0])]
-        self.members.append(client.Member(other, tokens[1]))
-        # One who comes and goes, so that something is closed.
-        guest = client.Member(url, tokens[2])
-        guest.command(type="leave")
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                guest.receive()
+        self.first, self.second = relays
+        self.keys = client.Keys()
+        self.url, token = client.make_room(self.first.members, self.keys)
+        other = self.second.members.replace("http", "ws") + "/v1/ws"
+        self.members = [client.Member(self.url, token), self._member(self.url), self._member(other)]
         self.over = threading.Event()
         self.threads = [threading.Thread(target=self._hear, args=(one,)) for one in self.members]
         self.threads.append(threading.Thread(target=self._talk))
         for thread in self.threads:
             thread.start()
-        self._are_refused(first)
 
-    def _are_refused(self, relay):
-        """Too many rooms, and a door that has another key: refusals and limits are hit."""
+    def _member(self, url):
+        return client.Member(url, client.get_token(self.first.members, self.keys))
+
+    def incidents(self):
+        """What is counted when it happens: somebody leaves, others are refused, limits are hit."""
+        guest = self._member(self.url)
+        guest.command(type="leave")
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                guest.receive()
         for _ in range(8):
             keys = client.Keys()
             room = {"key": client.b64url(keys.admission_key), "owner": client.b64url(keys.owner)}
-            client.post(relay.members, "/v1/rooms", room)
+            client.post(self.second.members, "/v1/rooms", room)
             door = {"room": client.b64url(keys.room), "key": client.b64url(bytes(32))}
-            client.post(relay.members, "/v1/tokens", door)
+            client.post(self.second.members, "/v1/tokens", door)
 
     def _talk(self):
         """All kinds of messages, at an easy pace."""
