@@ -75,8 +75,32 @@ def render(command, overlay):
     return made.stdout
 
 
+# Where the alerts are, and where the cluster has them.
+RULES = ROOT / "deploy/observability/prometheus/rules"
+RULE_RESOURCE = KUBERNETES / "components/monitoring/prometheus-rule.yaml"
+
+
+def rule_resource():
+    """The alerts as the Prometheus operator takes them."""
+    groups = []
+    for path in sorted(RULES.glob("*.yml")):
+        groups += yaml.safe_load(path.read_text())["groups"]
+    labels = {"app.kubernetes.io/name": "lethewire", "app.kubernetes.io/part-of": "lethewire"}
+    resource = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "lethewire", "labels": labels},
+        "spec": {"groups": groups},
+    }
+    return (
+        "# yamllint disable-file\n"
+        "# Made of deploy/observability/prometheus/rules/ by tests/deploy/check.py --render: change those.\n" + yaml.safe_dump(resource, sort_keys=False, width=100)
+    )
+
+
 def render_all():
-    """Writes deploy/kubernetes/rendered/ anew."""
+    """Writes deploy/kubernetes/rendered/ anew, and what it takes."""
+    RULE_RESOURCE.write_text(rule_resource())
     command = kustomize()
     if command is None:
         raise SystemExit("rendering needs kubectl 1.27 or kustomize 5, or later")
@@ -87,6 +111,8 @@ def render_all():
 
 def check_rendered():
     """That the committed files are what the sources make, and are valid. Returns how it is known."""
+    if RULE_RESOURCE.read_text() != rule_resource():
+        raise SystemExit(f"{RULE_RESOURCE.name} is not of these rules: check.py --render")
     command = kustomize()
     for overlay in OVERLAYS:
         committed = (RENDERED / f"{overlay}.yaml").read_text()

@@ -113,6 +113,15 @@ def selectors_find_pods_and_ports(overlay):
         assert chosen[0]["spec"]["publishNotReadyAddresses"] is True
 
 
+def alerts_find_what_is_scraped(overlay):
+    """The rules name a job; the operator takes its name from a label of the Service."""
+    for monitor in every("ServiceMonitor", overlay):
+        label = monitor["spec"]["jobLabel"]
+        jobs = {s["metadata"]["labels"].get(label) for s in every("Service", overlay)}
+        asked = str(one("PrometheusRule", overlay)["spec"])
+        assert RELAY in jobs and f'job="{RELAY}"' in asked, jobs
+
+
 def doors(overlay):
     """Who may come to the relay, and whom it may go to: {port: [peers]}, twice."""
     inwards, outwards = {}, {}
@@ -189,6 +198,7 @@ RULES = (
     everything_is_in_its_namespace,
     pods_are_of_the_restricted_profile,
     selectors_find_pods_and_ports,
+    alerts_find_what_is_scraped,
     only_these_doors_are_open,
     probes_ask_what_they_should,
     pods_are_counted_by_one_only,
