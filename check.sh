@@ -138,7 +138,8 @@ step_docs() {
 
 step_deploy() {
   need_deploy
-  need_program redis-server redis-server
+  need_program redis-server redis-server systemd-analyze systemd rpmbuild rpm objdump binutils \
+    openssl openssl unshare util-linux mount mount ip iproute2
   need_release
   "$PYTHON_DEPLOY" tests/deploy/check.py
 }

@@ -7,13 +7,9 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are the text of --help")]
 
-mod completions;
 mod config;
 mod harden;
 mod healthcheck;
-mod man;
-mod probe;
-mod remote;
 mod serve;
 mod token;
 
@@ -57,12 +53,6 @@ enum Command {
     Token(token::Command),
     /// Ask a running relay on this machine whether it is ready; for containers without a shell.
     Healthcheck(healthcheck::Args),
-    /// Join a throw-away room from outside, as members do, and say how long each step took.
-    Probe(probe::Args),
-    /// Print the manual page in roff: `lethewire man | man -l -`.
-    Man,
-    /// Print a script that completes the command line in a shell.
-    Completions(completions::Args),
 }
 
 const AFTER_HELP: &str = "\
@@ -72,7 +62,6 @@ Examples:
   lethewire config --defaults              every key with its meaning, unit, range and default
   lethewire token mint --room new --cap sr
   lethewire healthcheck
-  lethewire probe https://relay.example    join a throw-away room from outside, and measure
 
 Environment (all variables: .env.production or `lethewire config --defaults`):
   HOST, PORT               where members connect        [127.0.0.1, 8080]
@@ -96,12 +85,6 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Config(args) => config::run(&args, file),
         Command::Healthcheck(args) => healthcheck::run(&args, file),
-        Command::Man => written(|out| man::write(out)),
-        Command::Completions(args) => written(|out| {
-            completions::write(&args, out);
-            Ok(())
-        }),
-        Command::Probe(args) => probe::run(args, file),
         Command::Serve => serve::run(file, &hardened),
         Command::Token(command) => token::run(command, file),
     }
@@ -121,14 +104,6 @@ const UNUSABLE_CONFIGURATION: u8 = 78;
 /// Prints a result. A reader that has gone away is no failure.
 fn print(text: impl fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Prints what a function writes, as it is.
-fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> ExitCode {
-    let mut text = Vec::new();
-    write(&mut text).expect("writing to a Vec");
-    let _ = std::io::stdout().write_all(&text);
-    ExitCode::SUCCESS
 }
 
 /// Prints something for the person at the terminal.

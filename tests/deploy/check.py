@@ -4,14 +4,15 @@
 usage: check.py [--render]
 
 --render writes deploy/kubernetes/rendered/ anew, which needs kubectl or kustomize. Otherwise it needs
-what requirements.txt and crds/package.json list, redis-server, systemd-analyze, dpkg-deb, rpm, and the
-released relay.
+what requirements.txt and crds/package.json list, redis-server, systemd, dpkg-deb, rpmbuild,
+objdump, openssl, root, and the released relay.
 """
 
 import sys
 
 import lint
 import manifests
+import packages
 import rules
 import running
 
@@ -36,6 +37,8 @@ def main():
     check("variables are those of the relay", lint.check_variables)
     check("manifests, strictly by their schemas; custom ones", manifests.check_schemas)
     check("manifests, by rules of ours", rules.check_rules)
+    check("systemd's score of the unit, and the time to stop", packages.check_score, packages.check_stop)
+    check("the .rpm, and the .deb on a machine of its own", packages.check_packages)
     check("the released relay with the manifests' environment", running.check_running)
 
 

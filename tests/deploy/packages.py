@@ -1,0 +1,114 @@
+"""The unit and the packages: verified, scored, built, and used on a machine that is thrown away."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+
+from manifests import ROOT
+from running import BINARY, SPARE, drain_fits, end_of_bus
+
+UNIT = ROOT / "deploy/systemd/lethewire.service"
+# What `systemd-analyze security` finds, and why it stays: a relay serves the network, reads its
+# configuration from the host, and asks /proc/stat when the machine was started.
+EXPOSED = {
+    "DeviceAllow",  # char-rtc, by ProtectClock itself
+    "IPAddressDeny",
+    "PrivateNetwork",
+    "ProcSubset",
+    "RestrictAddressFamilies_AF_INET_INET6",
+    "RestrictAddressFamilies_AF_UNIX",
+    "RootDirectoryOrRootImage",
+}
+# Its score, times ten; 0 is best.
+SCORE_MAX = 11
+# Seconds that sockets are left to the next process for (src/server/listen.rs).
+LEAVE_TIME = 1
+
+
+def run(*command, **options):
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}:\n{done.stdout}")
+    return done.stdout
+
+
+def check_score():
+    """No hardening is lost."""
+    security = ("systemd-analyze", "security", "--offline=true", "--no-pager")
+    said = run(*security, f"--threshold={SCORE_MAX}", UNIT)
+    findings = json.loads(run(*security, "--json=short", UNIT))
+    exposed = {finding["json_field"] for finding in findings if finding["set"] is False}
+    if exposed != EXPOSED:
+        raise SystemExit(f"exposed, or not any more: {sorted(exposed ^ EXPOSED)}")
+    return re.search(r"exposure level for lethewire.service: ([\d.]+)", said).group(1)
+
+
+def check_stop():
+    """systemd does not kill a relay that drains."""
+    # Without an environment it is what is built in, as the package's file leaves it.
+    config = tomllib.loads(
+        subprocess.run([BINARY, "config"], env={}, check=True, capture_output=True, text=True).stdout
+    )
+    assert drain_fits(config) <= config["server"]["shutdown_timeout_s"]
+    notice = max(LEAVE_TIME, config["server"]["drain_notice_ms"] / 1000)
+    whole = notice + config["server"]["shutdown_timeout_s"] + end_of_bus(config, 3) + SPARE
+    stop = int(re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE).group(1))
+    if whole > stop:
+        raise SystemExit(f"ending takes up to {whole} s, and is killed after {stop} s")
+    return f"{whole:.0f} s of {stop} s"
+
+
+def build(kind, folder):
+    run(ROOT / "deploy/packages/build.sh", kind, folder, env={**os.environ, "LETHEWIRE_BIN": BINARY})
+    (package,) = pathlib.Path(folder).rglob(f"*.{kind}")
+    return package
+
+
+def files_of_deb(package):
+    """Paths and modes of its files."""
+    lines = run("dpkg-deb", "--contents", package).splitlines()
+    return {line.split()[5][1:] for line in lines if not line.startswith("d")}
+
+
+def check_contents(folder, deb, rpm):
+    """Both packages have the same files, and what is an administrator's is kept."""
+    tree = pathlib.Path(folder) / "tree"
+    run("dpkg-deb", "--extract", deb, tree)
+    listed = run("rpm", "--query", "--list", "--package", rpm).split()
+    in_rpm = {path for path in listed if not (tree / path[1:]).is_dir()}
+    if files_of_deb(deb) != in_rpm:
+        raise SystemExit(f"not in both packages: {sorted(files_of_deb(deb) ^ in_rpm)}")
+    kept = run("rpm", "--query", "--configfiles", "--package", rpm).split()
+    if kept != ["/etc/lethewire/lethewire.env"]:
+        raise SystemExit(f"an upgrade of the .rpm keeps {kept}")
+    return len(in_rpm)
+
+
+def use(deb, folder):
+    """Installs and uses a package where nothing of it stays."""
+    here = pathlib.Path(__file__).resolve().parent / "machine"
+    done = subprocess.run(
+        [here / "boot.sh", folder, sys.executable, here / "inside.py", deb, folder]
+    )
+    output = pathlib.Path(folder) / "output"
+    said = output.read_text().strip() if output.exists() else "nothing was started"
+    if done.returncode:
+        raise SystemExit(f"on a machine of its own:\n{said}")
+    return said.splitlines()[-1]
+
+
+def check_packages():
+    """Both packages, and what an administrator does with the .deb."""
+    with tempfile.TemporaryDirectory() as folder:
+        deb, rpm = build("deb", f"{folder}/deb"), build("rpm", f"{folder}/rpm")
+        if deb.read_bytes() != build("deb", f"{folder}/again").read_bytes():
+            raise SystemExit("the same binary made two different packages")
+        files = check_contents(folder, deb, rpm)
+        return f"{files} files; {use(deb, folder)}"
