@@ -9,9 +9,11 @@
 
 mod errands;
 mod front;
+mod lag;
 mod listen;
 mod proxy;
 mod supervisor;
+mod totals;
 mod watch;
 
 use std::io;
@@ -140,6 +142,7 @@ impl Server {
         }
         background.spawn(supervisor::tell_when_ready(Arc::clone(&shared.app)));
         background.spawn(watch::sweep(Arc::clone(&shared.app)));
+        background.spawn(lag::measure(Arc::clone(&shared.app)));
         let stop_bus = CancellationToken::new();
         // Also if this future is dropped.
         let _stops_bus = stop_bus.clone().drop_guard();
@@ -151,7 +154,7 @@ impl Server {
             background.spawn(errands::run(Arc::clone(&shared.app.hub), Arc::clone(other_nodes)));
         }
         if let Some(interval) = shared.app.config.log.aggregate_interval() {
-            background.spawn(watch::log_totals(Arc::clone(&shared.app), interval));
+            background.spawn(totals::log(Arc::clone(&shared.app), interval));
         }
         tokio::select! {
             () = stop => {}
@@ -182,23 +185,28 @@ impl Shared {
         if !feature.graceful_shutdown {
             return;
         }
-        info!(members = self.app.hub.connections(), "draining");
+        info!(members = watch::shown_members(&self.app), "draining");
         self.app.hub.start_drain(clock::now());
         self.tracker.close();
         let mut gone = pin!(self.tracker.wait());
         let mut step = tokio::time::interval(DRAIN_STEP);
         step.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = watch::DrainLines::since(clock::now());
         let staged = async {
             loop {
                 tokio::select! {
                     () = &mut gone => break,
-                    _ = step.tick() => self.app.hub.drain_step(clock::now()),
+                    _ = step.tick() => {
+                        let now = clock::now();
+                        self.app.hub.drain_step(now);
+                        said.step(&self.app, now);
+                    }
                 }
             }
         };
         match tokio::time::timeout(server.shutdown_timeout(), staged).await {
             Ok(()) => info!("drained"),
-            Err(_late) => warn!(members = self.app.hub.connections(), "the drain took too long"),
+            Err(_late) => warn!(left = watch::shown_members(&self.app), "the drain took too long"),
         }
     }
 }

@@ -5,27 +5,52 @@
 //! never promised to keep headers and addresses out of theirs. A panic is logged by its place in the
 //! source; its message may contain anything and is dropped.
 
+mod throttle;
+
 use std::fmt;
 use std::io::Write as _;
 use std::panic::Location;
+use std::sync::{Arc, OnceLock};
 
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber, warn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, filter, registry};
 
+use self::throttle::Throttle;
 use crate::clock;
 use crate::config::Config;
-use crate::core::limit::UnixSeconds;
+use crate::core::limit::{Instant, UnixSeconds};
 
 /// Starts writing log lines as the configuration says. A second call changes nothing.
 pub fn init(config: &Config) {
+    let throttle = Arc::new(Throttle::new(config.log.repeats_per_min));
+    let subscriber = subscriber(config, Arc::clone(&throttle), std::io::stdout);
     // Fails only if there is a subscriber already, and then that one stays.
-    let _ = tracing::subscriber::set_global_default(subscriber(config, std::io::stdout));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = THROTTLE.set(throttle);
+    }
+}
+
+/// How often each place in the source has written, once lines are written at all.
+static THROTTLE: OnceLock<Arc<Throttle>> = OnceLock::new();
+
+/// Writes a line for each place in the source that wrote too many in a minute that is over, and
+/// returns how many lines were left out there. To be called every now and then, by one task.
+pub fn tell_suppressed(now: Instant) -> u64 {
+    THROTTLE.get().map_or(0, |throttle| tell(throttle, now))
+}
+
+fn tell(throttle: &Throttle, now: Instant) -> u64 {
+    let suppressed = throttle.suppressed(now);
+    for ((file, line), lines) in &suppressed {
+        warn!(place = %format_args!("{file}:{line}"), lines, "too many of the same, left out");
+    }
+    suppressed.iter().map(|(_, lines)| lines).sum()
 }
 
 /// Replaces what the process prints on a panic: the place, and never the message.
@@ -81,7 +106,11 @@ const fn date(days: u64) -> (u64, u64, u64) {
 const DAYS_TO_1970: u64 = 719_468;
 const DAY_S: u64 = 86_400;
 
-fn subscriber<W>(config: &Config, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(
+    config: &Config,
+    throttle: Arc<Throttle>,
+    writer: W,
+) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -93,7 +122,17 @@ where
         let target = metadata.target();
         target == OWN || target.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"))
     });
-    registry().with(level).with(own).with(lines(config.json_logs(), writer))
+    let throttled = Throttled(throttle);
+    registry().with(level).with(own).with(throttled).with(lines(config.json_logs(), writer))
+}
+
+/// Asks the throttle about every line that would be written.
+struct Throttled(Arc<Throttle>);
+
+impl<S: Subscriber> Layer<S> for Throttled {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        self.0.takes(event.metadata(), clock::now())
+    }
 }
 
 fn lines<S, W>(json: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
@@ -133,12 +172,14 @@ impl fmt::Display for Place<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
     use std::process::Command;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
+    use std::time::Duration;
 
     use proptest::prelude::*;
+    pub(crate) use serde_json::Value;
 
     use super::*;
     use crate::config::LogFormat;
@@ -158,13 +199,23 @@ mod tests {
         }
     }
 
+    /// What is written while `log` runs, as JSON.
+    pub(crate) fn json_lines(log: impl FnOnce()) -> Vec<Value> {
+        let lines = logged(LogFormat::Json, "trace", log);
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     fn logged(format: LogFormat, level: &str, log: impl FnOnce()) -> Vec<String> {
         let mut config = Config::default();
         config.log.format = format;
         level.clone_into(&mut config.log.level);
+        logged_by(&config, &Arc::new(Throttle::new(0)), log)
+    }
+
+    fn logged_by(config: &Config, throttle: &Arc<Throttle>, log: impl FnOnce()) -> Vec<String> {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(&config, move || writer.clone());
+        let subscriber = subscriber(config, Arc::clone(throttle), move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(ToOwned::to_owned).collect()
@@ -174,13 +225,39 @@ mod tests {
     fn json_lines_are_objects_with_times_in_whole_seconds() {
         let lines = logged(LogFormat::Json, "info", || tracing::info!(rooms = 3, "totals"));
         assert_eq!(lines.len(), 1);
-        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
         assert_eq!(line["message"], "totals");
         assert_eq!(line["rooms"], 3);
         assert_eq!(line["level"], "INFO");
         let time = line["timestamp"].as_str().unwrap();
         assert_eq!(time.len(), "2026-11-21T13:45:07Z".len(), "{time}");
         assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
+    }
+
+    #[test]
+    fn a_place_that_writes_too_much_is_cut_off_and_told_of_in_one_line() {
+        let throttle = Arc::new(Throttle::new(5));
+        let mut config = Config::default();
+        config.log.format = LogFormat::Json;
+        let mut line = 0;
+        let lines = logged_by(&config, &throttle, || {
+            for n in 0..100 {
+                line = line!() + 1;
+                tracing::info!(n, "again");
+                tracing::debug!("not written, and so not counted");
+            }
+            tracing::info!("something else");
+            let later = clock::now().after(Duration::from_secs(60));
+            assert_eq!(tell(&throttle, later), 95);
+            assert_eq!(tell(&throttle, later), 0);
+        });
+        let lines: Vec<Value> =
+            lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!(messages[..5], ["again"; 5]);
+        assert_eq!(messages[5..], ["something else", "too many of the same, left out"]);
+        assert_eq!((&lines[4]["n"], &lines[6]["lines"]), (&4.into(), &95.into()));
+        assert_eq!(lines[6]["place"], format!("{}:{line}", file!()));
     }
 
     #[test]
@@ -214,23 +291,68 @@ mod tests {
         panic!("a canary");
     }
 
+    /// As in a relay: lines are written, and connections are tasks on threads of a runtime.
     #[test]
-    fn a_panic_shows_its_place_and_not_its_message() {
+    #[ignore = "ends in panics; the test after this one runs it in a process of its own"]
+    fn panics_in_tasks_while_lines_are_written() {
+        let mut config = Config::default();
+        config.log.format = LogFormat::Json;
+        "trace".clone_into(&mut config.log.level);
+        init(&config);
+        withhold_panic_messages();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let tasks = [
+            runtime.spawn(async { String::from_utf8(vec![0xff]).map(drop).expect("a canary") }),
+            runtime.spawn(async { assert_eq!("a canary", "b canary", "{}", "c canary") }),
+            runtime.spawn(async { std::panic::panic_any(String::from("a canary")) }),
+        ];
+        for task in tasks {
+            assert!(runtime.block_on(task).unwrap_err().is_panic());
+        }
+        std::thread::Builder::new()
+            .name("canary".to_owned())
+            .spawn(|| panic!("a canary"))
+            .unwrap()
+            .join()
+            .unwrap_err();
+    }
+
+    /// What a test that ends in a panic prints on both streams, in a process of its own. Backtraces
+    /// are asked for, as an operator may.
+    fn printed_by(test: &str) -> (bool, [String; 2]) {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "telemetry::tests::panics_with_a_message",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", &format!("telemetry::tests::{test}"), "--ignored", "--nocapture"])
+            .env("RUST_BACKTRACE", "full")
             .output()
             .unwrap();
-        assert!(!output.status.success());
-        let [stdout, stderr] =
-            [output.stdout, output.stderr].map(|b| String::from_utf8(b).unwrap());
-        assert!(stdout.contains("1 failed"), "it did not run: {stdout}");
+        let printed = [output.stdout, output.stderr].map(|b| String::from_utf8(b).unwrap());
+        (output.status.success(), printed)
+    }
+
+    #[test]
+    fn a_panic_shows_its_place_and_not_its_message() {
+        let (success, [stdout, stderr]) = printed_by("panics_with_a_message");
+        assert!(!success && stdout.contains("1 failed"), "it did not run: {stdout}");
         assert!(stderr.contains("lethewire panicked at src/telemetry.rs:"), "{stderr}");
         assert!(!stdout.contains("canary") && !stderr.contains("canary"), "{stdout}{stderr}");
+    }
+
+    #[test]
+    fn panics_of_connections_are_lines_with_a_place_and_nothing_else() {
+        let (success, [stdout, stderr]) = printed_by("panics_in_tasks_while_lines_are_written");
+        assert!(success, "{stdout}{stderr}");
+        // The test's own name may stand before the first line.
+        let objects = stdout.lines().filter_map(|line| line.get(line.find('{')?..));
+        let lines: Vec<Value> = objects.map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 4, "{stdout}");
+        for line in &lines {
+            assert_eq!(line["message"], "panicked");
+            assert!(line["place"].as_str().unwrap().starts_with("src/telemetry.rs:"), "{line}");
+            let names: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(names, ["level", "message", "place", "target", "timestamp"]);
+        }
+        assert!(!stdout.contains("canary") && !stderr.contains("canary"), "{stdout}{stderr}");
+        assert!(!stderr.contains("backtrace"), "{stderr}");
     }
 
     #[test]

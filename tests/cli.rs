@@ -129,12 +129,21 @@ fn production_logs_json_and_nothing_else() {
             assert!(event["members"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
             assert_eq!(event["version"], env!("CARGO_PKG_VERSION"));
         }
+        if message == "configuration" {
+            let changed = "PORT=0 OPS_LISTEN=(set) DEPLOYMENT_ENV=production";
+            assert_eq!(event["changed"], changed, "{line}");
+            let secrets = event["secrets"].as_str().unwrap();
+            assert!(secrets.starts_with("JOIN_TOKEN_SECRET=(set) "), "{line}");
+            assert!(!line.contains(SECRET), "{line}");
+        }
         if message.starts_with("PUBLIC_URL is not set") {
             relay.signal(Signal::INT);
         }
         logged.push(message);
     }
-    for message in ["listening", "stopping; a second signal ends at once", "stopped"] {
+    for message in
+        ["listening", "configuration", "stopping; a second signal ends at once", "stopped"]
+    {
         assert!(logged.iter().any(|other| other == message), "{message}: {logged:#?}");
     }
     assert_eq!(relay.exit_code(), Some(0));

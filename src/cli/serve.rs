@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{complain, harden, loaded};
-use crate::config::{Config, Loaded, Note};
+use crate::config::{Config, Loaded, Note, Summary};
 use crate::http::resident_bytes;
 use crate::server::{Passed, Server};
 use crate::telemetry;
@@ -132,6 +132,7 @@ struct About {
     demo_page: bool,
     production: bool,
     json_logs: bool,
+    summary: Summary,
 }
 
 impl About {
@@ -147,6 +148,7 @@ impl About {
             demo_page: loaded.config.demo_page(),
             production: loaded.config.is_production(),
             json_logs: loaded.config.json_logs(),
+            summary: loaded.config.summary(),
         }
     }
 
@@ -160,6 +162,8 @@ impl About {
             let operations = operations.map(tracing::field::display);
             let version = env!("CARGO_PKG_VERSION");
             info!(version, members = %members, operations, "listening");
+            let Summary { changed, secrets } = &self.summary;
+            info!(changed, secrets, "configuration");
             for note in &self.notes {
                 warn!("{note}");
             }

@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     tokens(config, problems);
     rooms(config, problems);
     limits(config, problems);
+    health(config, problems);
     bus(config, problems);
     hsts(config, problems);
     if config.is_production() {
@@ -223,6 +224,13 @@ fn limits(config: &Config, problems: &mut Problems) {
         if too_small {
             problems.add(name, problem);
         }
+    }
+}
+
+fn health(config: &Config, problems: &mut Problems) {
+    if config.health.loop_lag_fail_ms < config.health.loop_lag_warn_ms {
+        let problem = "it is below HEALTH_LOOP_LAG_WARN_MS; raise it or lower the other";
+        problems.add("HEALTH_LOOP_LAG_FAIL_MS", problem);
     }
 }
 

@@ -103,7 +103,7 @@ const MISSPELT_LEN_MIN: usize = 6;
 const FOREIGN: &[(&str, &str)] = &[
     ("CORS_ALLOW_CREDENTIALS", "the relay has no cookies and no other credentials of browsers"),
     ("FEATURE_SLOW_CONSUMER_PROTECTION", "it is always on"),
-    ("LOG_HEALTH_CHECK_FAILURES", "use the metrics"),
+    ("HTTP_KEEP_ALIVE_TIMEOUT_MS", "use HTTP_KEEP_ALIVE_MS"),
     ("METRICS_COLLECTION_INTERVAL_MS", "metrics are collected when they are asked for"),
     ("METRICS_EXPORT_PROMETHEUS", "use FEATURE_METRICS_ENDPOINT"),
     ("SERVICE_VERSION", "the version is built in"),
@@ -177,6 +177,39 @@ mod tests {
             "_",
         ];
         assert_eq!(notes(&others), [""; 0]);
+    }
+
+    #[test]
+    fn switches_that_relays_of_this_kind_have_are_read_or_explained() {
+        for name in [
+            "FEATURE_HEALTH_ENDPOINT",
+            "FEATURE_METRICS_ENDPOINT",
+            "FEATURE_READINESS_ENDPOINT",
+            "FEATURE_GRACEFUL_SHUTDOWN",
+            "FEATURE_CORS",
+            "FEATURE_SECURITY_HEADERS",
+            "FEATURE_REQUEST_ID",
+            "FEATURE_DETAILED_ERRORS",
+            "FEATURE_IP_TRACKING",
+            "FEATURE_TOKEN_REPLAY_PROTECTION",
+            "FEATURE_SLOW_CONSUMER_PROTECTION",
+            "FEATURE_AUTO_ROOM_CLEANUP",
+            "LOG_LEVEL",
+            "LOG_FORMAT",
+            "LOG_HEALTH_CHECK_FAILURES",
+            "METRICS_EXPORT_PROMETHEUS",
+            "METRICS_COLLECTION_INTERVAL_MS",
+            "HTTP_KEEP_ALIVE_TIMEOUT_MS",
+            "WS_PING_INTERVAL_MS",
+            "WS_PING_TIMEOUT_MS",
+            "SERVICE_VERSION",
+            "DEPLOYMENT_ENV",
+            "INSTANCE_ID",
+        ] {
+            assert!(is_known(name), "{name}");
+            let template = include_str!("../../.env.production");
+            assert!(template.contains(name), "{name} is not in .env.production");
+        }
     }
 
     #[test]

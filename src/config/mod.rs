@@ -38,9 +38,10 @@ pub use self::error::{ConfigError, Note};
 pub use self::origin::Origins;
 pub use self::proxies::TrustProxy;
 pub use self::schema::{
-    Admission, Bus, BusMode, Config, Cors, Deployment, Feature, Headers, Heartbeat, Http, Info,
-    Limits, Log, LogFormat, Room, Server, Token,
+    Admission, Bus, BusMode, Config, Cors, Deployment, Feature, Headers, Health, Heartbeat, Http,
+    Info, Limits, Log, LogFormat, Room, Server, Token,
 };
+pub use self::show::Summary;
 pub use self::values::Switch;
 use crate::core::token::Keys;
 

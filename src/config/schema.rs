@@ -23,6 +23,7 @@ use crate::core::token::Policy;
 pub struct Config {
     pub server: Server,
     pub log: Log,
+    pub health: Health,
     pub feature: Feature,
     pub cors: Cors,
     pub headers: Headers,
@@ -145,12 +146,36 @@ pub struct Log {
     pub level: String,
     pub format: LogFormat,
     pub aggregate_interval_s: u32,
+    pub health_check_failures: bool,
+    pub repeats_per_min: u32,
 }
 
 impl Log {
     /// Time between two lines with totals; `None` writes none.
     pub fn aggregate_interval(&self) -> Option<Duration> {
         (self.aggregate_interval_s > 0).then(|| seconds(self.aggregate_interval_s))
+    }
+}
+
+/// From when on the relay calls itself not quite well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Health {
+    pub warn_percent: u32,
+    pub loop_lag_warn_ms: u32,
+    pub loop_lag_fail_ms: u32,
+}
+
+impl Health {
+    /// How late a turn of the event loop may be until it is worth a warning.
+    pub fn loop_lag_warn(&self) -> Duration {
+        milliseconds(self.loop_lag_warn_ms)
+    }
+
+    /// How late it may be until it is a failure.
+    pub fn loop_lag_fail(&self) -> Duration {
+        milliseconds(self.loop_lag_fail_ms)
     }
 }
 

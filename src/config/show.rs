@@ -1,6 +1,7 @@
 //! The effective configuration as text: valid TOML, secrets left out, and where values came from.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use figment::value::Value;
 
@@ -52,7 +53,49 @@ impl Config {
         out.push('\n');
         out
     }
+
+    /// What differs from the built-in values, by variable, as in `PORT=0 HOST=(set)`, and the state of
+    /// each secret in the same way. Numbers, switches and words are shown; what is free text, an
+    /// address or a list of them is not, because a log goes further than a configuration.
+    #[expect(clippy::missing_panics_doc, reason = "plain data always serialises")]
+    pub fn summary(&self) -> Summary {
+        let values =
+            Value::serialize(self).expect("every value of the configuration is plain data");
+        let mut changed = Vec::new();
+        for variable in VARIABLES.iter().filter(|v| self.origins.values.contains_key(v.key)) {
+            let value = values.find_ref(variable.key);
+            if value == BUILT_IN.find_ref(variable.key) {
+                continue;
+            }
+            let shown = value.filter(|_| variable.kind.is_harmless()).map(to_toml);
+            let shown = shown.unwrap_or_else(|| "(set)".to_owned());
+            changed.push(format!("{}={}", variable.name, shown.replace(['"', ' '], "")));
+        }
+        let secrets = self.origins.secrets.iter().map(|(name, state)| {
+            let state = match state {
+                SecretState::None => "(none)",
+                SecretState::Random => "(random)",
+                SecretState::Set(..) => "(set)",
+            };
+            format!("{name}={state}")
+        });
+        Summary { changed: changed.join(" "), secrets: secrets.collect::<Vec<_>>().join(" ") }
+    }
 }
+
+/// A configuration in two lines, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// What differs from the built-in values.
+    pub changed: String,
+    /// Which secrets are there.
+    pub secrets: String,
+}
+
+/// The built-in values.
+static BUILT_IN: LazyLock<Value> = LazyLock::new(|| {
+    Value::serialize(Config::default()).expect("every value of the configuration is plain data")
+});
 
 /// A value in TOML's notation.
 pub(super) fn to_toml(value: &Value) -> String {

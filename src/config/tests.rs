@@ -242,6 +242,33 @@ fn what_is_shown_is_toml_of_the_same_configuration_without_secrets() {
 }
 
 #[test]
+fn a_log_line_says_what_was_changed_and_nothing_of_what_it_leads_to() {
+    let environment = Environment::of([
+        ("JOIN_TOKEN_SECRET", SECRET),
+        ("CLUSTER_SECRET", ""),
+        ("INFO_OPERATOR", "Canary \"Q\" & Co"),
+        ("CORS_ALLOWED_ORIGINS", "https://canary.example"),
+        ("FEATURE_DEMO_PAGE", "off"),
+        ("ROOM_PADDING_BUCKETS", "256,1024"),
+        ("LOG_FORMAT", "json"),
+        ("HOST", "::1"),
+        ("PORT", "8080"),
+        ("MAX_ROOMS", "7"),
+    ]);
+    let Summary { changed, secrets } = load(None, &environment).unwrap().config.summary();
+    assert_eq!(
+        changed,
+        "HOST=(set) LOG_FORMAT=json FEATURE_DEMO_PAGE=false CORS_ALLOWED_ORIGINS=(set) \
+         MAX_ROOMS=7 ROOM_PADDING_BUCKETS=[256,1024] INFO_OPERATOR=(set)"
+    );
+    assert!(secrets.starts_with("JOIN_TOKEN_SECRET=(set) JOIN_TOKEN_SECRET_PREVIOUS=(none)"));
+    assert!(!secrets.contains(SECRET) && !secrets.contains("44"), "{secrets}");
+    let bare = load(None, &Environment::of([("PORT", "8080")])).unwrap().config.summary();
+    assert_eq!(bare.changed, "", "a name that was made up is no change");
+    assert!(bare.secrets.starts_with("JOIN_TOKEN_SECRET=(random)"), "{}", bare.secrets);
+}
+
+#[test]
 fn control_characters_are_shown_as_toml_takes_them() {
     let text: String = (0..=0x9f).filter_map(char::from_u32).collect();
     let toml = format!("x = {}", show::to_toml(&Value::from(text.clone())));

@@ -86,6 +86,20 @@ impl Kind {
         }
     }
 
+    /// Whether a value may be in a log: it says how the relay behaves and neither who runs it nor
+    /// where anything is.
+    pub(super) const fn is_harmless(self) -> bool {
+        match self {
+            Self::Word(_)
+            | Self::Integer(..)
+            | Self::Bool
+            | Self::Switch
+            | Self::Integers(..)
+            | Self::Proxies => true,
+            Self::Text | Self::Texts | Self::Networks | Self::Ip | Self::Socket => false,
+        }
+    }
+
     /// Whether an empty variable means the same as none. Container tools set empty variables for
     /// values that they do not have; only where empty is a value of its own does it count as one.
     pub(super) const fn empty_is_unset(self) -> bool {

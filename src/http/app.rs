@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::cors::Origins;
 use super::headers::Fixed;
+use super::lag::LoopLag;
 use super::memory::Memory;
+use super::ready::{Failed, Readiness};
 use super::status;
 use crate::admission::addresses::Addresses;
 use crate::admission::records::Records;
@@ -21,7 +23,7 @@ use crate::clock;
 use crate::config::{BusAccess, Config};
 use crate::core::token::{Keys, Policy};
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Aggregate, Metrics, blurred};
 
 /// What all requests of a relay share.
 pub struct App {
@@ -39,6 +41,8 @@ pub struct App {
     pub addresses: Option<Arc<Addresses>>,
     /// Whether there is memory for newcomers.
     pub memory: Memory,
+    /// How late the event loop was.
+    pub lag: LoopLag,
     pub(super) keys: Keys,
     pub(super) policy: Policy,
     pub(super) origins: Origins,
@@ -93,6 +97,7 @@ impl App {
             info: status::info_body(&config),
             memory: Memory::of(&config),
             leaving: AtomicBool::new(false),
+            lag: LoopLag::default(),
             draining: CancellationToken::new(),
             drain_asked: CancellationToken::new(),
             config,
@@ -115,6 +120,22 @@ impl App {
         self.memory.is_short() || self.hub.is_short_of_memory()
     }
 
+    /// The totals as they may be shown.
+    pub fn totals(&self) -> Aggregate {
+        let totals = self.metrics.aggregate();
+        if self.config.is_production() { totals.blurred() } else { totals }
+    }
+
+    /// A number as it may be shown.
+    pub fn shown(&self, n: u64) -> u64 {
+        if self.config.is_production() { blurred(n) } else { n }
+    }
+
+    /// Why no new members should be sent here, if so.
+    pub fn not_ready(&self) -> Option<Failed> {
+        Readiness::of(self).1
+    }
+
     /// What rooms are shared through, if they are.
     pub fn bus(&self) -> Option<&Bus> {
         self.shared.as_ref().map(|shared| &**shared.bus())
@@ -127,7 +148,7 @@ impl App {
 
     /// Whether new members should be sent here.
     pub fn is_ready(&self) -> bool {
-        status::ready(self).is_ok()
+        self.not_ready().is_none()
     }
 
     /// Answers "not ready" from now on, while whoever is here already may still become a member: a

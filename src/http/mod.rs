@@ -13,6 +13,8 @@ mod framing;
 mod gate;
 mod handshake;
 mod headers;
+mod health;
+mod lag;
 mod linger;
 mod memory;
 mod ops;
@@ -20,6 +22,7 @@ mod page;
 mod problem;
 mod public;
 mod quota;
+mod ready;
 mod rooms;
 mod serve;
 mod status;
@@ -34,7 +37,10 @@ use self::headers::Dress;
 use crate::metrics::Route;
 
 pub use self::app::App;
+pub use self::health::{Check, Status, checks};
+pub use self::lag::LoopLag;
 pub use self::memory::{Memory, resident_bytes};
+pub use self::ready::Failed;
 pub use self::serve::{Caller, Shaken, serve_operations, serve_public};
 
 /// The answer to a request, complete in memory.

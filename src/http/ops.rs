@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::body::JsonBody;
 use super::headers::Dress;
 use super::problem::{Kind, Problem};
-use super::{Answer, App, answer, empty, finish, framing, is_get, json, status};
+use super::{Answer, App, answer, empty, finish, framing, health, is_get, json, status};
 use crate::admission::records::Refused;
 use crate::admission::shared::{Failure, Shared};
 use crate::clock;
@@ -49,7 +49,7 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Problem>
     let route = match request.uri().path() {
         "/live" => Route::Get(|_, _| status::live()),
         "/ready" if feature.readiness_endpoint => Route::Get(|app, _| ready(app)),
-        "/health" if feature.health_endpoint => Route::Get(|app, _| status::health(app)),
+        "/health" if feature.health_endpoint => Route::Get(|app, _| health::health(app)),
         "/metrics" if feature.metrics_endpoint => Route::Get(metrics),
         "/admin/config" => Route::Get(|app, _| config(app)),
         "/admin/drain" => Route::Drain,

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
 use serde::Serialize;
 
+use super::ready::{Failed, Readiness};
 use super::{Answer, answer};
 
 /// What is wrong with a request.
@@ -123,7 +124,7 @@ pub(crate) struct Problem {
     detail: Option<&'static str>,
     retry_after: Option<Duration>,
     /// Only where the question was whether the relay is ready.
-    ready: Option<bool>,
+    ready: Option<Readiness>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -170,9 +171,9 @@ impl Problem {
         Self { retry_after: Some(jittered(CAPACITY_WAIT)), ..Kind::ReducedCapacity.into() }
     }
 
-    /// The answer to whether the relay is ready; `failed` begins with the name of what is not.
-    pub(crate) fn not_ready(failed: &'static str) -> Self {
-        Self { detail: Some(failed), ready: Some(false), ..Self::reduced_capacity() }
+    /// The answer to whether the relay is ready, which it is not.
+    pub(super) fn not_ready(ready: Readiness, failed: Failed) -> Self {
+        Self { detail: Some(failed.detail), ready: Some(ready), ..Self::reduced_capacity() }
     }
 
     /// Whether the request itself was malformed, as opposed to refused.
@@ -206,7 +207,7 @@ impl Problem {
             title,
             status: self.kind.status().as_u16(),
             detail: self.detail.filter(|_| detailed),
-            ready: self.ready,
+            ready: self.ready.map(|ready| if detailed { ready } else { ready.without_checks() }),
             retry_after_ms: self.retry_after.map(|wait| wait.as_nanos().div_ceil(1_000_000)),
         };
         let body = serde_json::to_vec(&body).expect("plain texts and numbers are JSON");
@@ -228,8 +229,8 @@ struct Body {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ready: Option<bool>,
+    #[serde(flatten)]
+    ready: Option<Readiness>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u128>,
 }

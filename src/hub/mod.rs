@@ -207,8 +207,14 @@ impl Hub {
     /// Whether so much waits for slow members that new ones had better come later: three quarters
     /// of what may. Above all of it, those with the most waiting are closed.
     pub fn is_short_of_memory(&self) -> bool {
+        let (queued, limit) = self.queued_bytes();
+        queued >= limit
+    }
+
+    /// How many bytes wait for slow members, and from how many on new ones had better come later.
+    pub fn queued_bytes(&self) -> (usize, usize) {
         let bounds = self.sessions.bounds();
-        bounds.queued() / 3 >= bounds.bytes_in_all.div_ceil(4)
+        (bounds.queued(), bounds.bytes_in_all.div_ceil(4).saturating_mul(3))
     }
 
     /// How many members a room has on this node.

@@ -12,6 +12,11 @@ macro_rules! closed_enum {
             /// Every variant, in the order of declaration.
             pub const ALL: [Self; [$(stringify!($variant)),+].len()] = [$(Self::$variant),+];
 
+            /// The name that is exported.
+            pub fn name(self) -> &'static str {
+                self.row().0
+            }
+
             pub(in crate::metrics) fn row(self) -> (&'static str, Option<Unit>, &'static str) {
                 let (row, help): ((_, Option<Unit>), _) = match self {
                     $(Self::$variant => ($row, $help),)+

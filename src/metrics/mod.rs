@@ -242,6 +242,18 @@ impl Aggregate {
         difference
     }
 
+    /// The same with every number rounded up to a multiple of eight, so that what one person does
+    /// is seldom seen in it.
+    #[must_use]
+    pub fn blurred(&self) -> Self {
+        Self {
+            cells: self.cells.map(blurred),
+            connections: blurred(self.connections),
+            members: blurred(self.members),
+            rooms: blurred(self.rooms),
+        }
+    }
+
     /// The value of a counter.
     pub fn count(&self, count: Count) -> u64 {
         self.cell(count as usize)
@@ -306,6 +318,11 @@ impl Aggregate {
     fn cell(&self, at: usize) -> u64 {
         self.cells.get(at).copied().unwrap_or(0)
     }
+}
+
+/// A number rounded up to a multiple of eight.
+pub fn blurred(n: u64) -> u64 {
+    n.checked_next_multiple_of(8).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

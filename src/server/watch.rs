@@ -1,5 +1,6 @@
 //! What time does to a relay, once a second, and what its log says of how it is.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::http::App;
-use crate::metrics::{Aggregate, Count, Level};
+use crate::core::limit::Instant;
+use crate::http::{self, App, Status};
+use crate::metrics::{Count, Level};
+use crate::telemetry;
 
 /// Does once a second what is due: heartbeats, endings, expiry, and the levels of bounded tables.
 pub(super) async fn sweep(app: Arc<App>) {
@@ -16,12 +19,15 @@ pub(super) async fn sweep(app: Arc<App>) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut down_for = None;
+    let mut turns = Turns::new();
     loop {
         tick.tick().await;
         let now = clock::now();
         hub.sweep(now);
         watch_memory(&app);
         watch_bus(&app, &mut down_for);
+        turns.watch(&app, now);
+        metrics.add(Count::LogLinesSuppressed, telemetry::tell_suppressed(now));
         metrics.set_level(Level::Records, records.len() as u64);
         if let Some(replay) = replay {
             replay.rotate(now);
@@ -63,34 +69,144 @@ fn watch_bus(app: &App, down_for: &mut Option<u32>) {
     }
 }
 
-/// Writes a line with the totals of the time since the line before. It names nobody.
-pub(super) async fn log_totals(app: Arc<App>, interval: Duration) {
-    let mut tick = tokio::time::interval(interval);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.tick().await;
-    let mut before = app.metrics.aggregate();
-    loop {
-        tick.tick().await;
-        let now = app.metrics.aggregate();
-        log_total(&now.since(&before));
-        before = now;
+/// Says when a check of `/health` or the answer of `/ready` turns, by name and without numbers.
+struct Turns {
+    checks: Vec<(&'static str, Status)>,
+    failed: Option<&'static str>,
+}
+
+impl Turns {
+    /// Everything is well until it is seen not to be.
+    const fn new() -> Self {
+        Self { checks: Vec::new(), failed: None }
+    }
+
+    fn watch(&mut self, app: &App, now: Instant) {
+        if !app.config.log.health_check_failures {
+            return;
+        }
+        for check in http::checks(app, now) {
+            self.check(check.name, check.status);
+        }
+        self.ready(app.not_ready().map(|failed| failed.check));
+    }
+
+    fn check(&mut self, check: &'static str, status: Status) {
+        let known = self.checks.iter_mut().find(|(name, _)| *name == check);
+        let was = if let Some((_, known)) = known {
+            std::mem::replace(known, status)
+        } else {
+            self.checks.push((check, status));
+            Status::Pass
+        };
+        let (was_word, word) = (was.word(), status.word());
+        match status.cmp(&was) {
+            Ordering::Greater => warn!(check, was = was_word, status = word, "a check turned"),
+            Ordering::Less => info!(check, was = was_word, status = word, "a check turned"),
+            Ordering::Equal => {}
+        }
+    }
+
+    fn ready(&mut self, failed: Option<&'static str>) {
+        let was = std::mem::replace(&mut self.failed, failed);
+        match failed {
+            Some(check) if was != Some(check) => warn!(check, "not ready"),
+            None if was.is_some() => info!("ready again"),
+            _ => {}
+        }
     }
 }
 
-fn log_total(total: &Aggregate) {
-    info!(
-        connections = total.connections,
-        members = total.members,
-        rooms = total.rooms,
-        joins = total.count(Count::Joins),
-        messages = total.accepted_in_all(),
-        deliveries = total.count(Count::CopiesDelivered),
-        refused = total.refused_in_all(),
-        closed = total.closed_in_all(),
-        panics = total.count(Count::Panics),
-        "totals"
-    );
+/// How many members there are, as it may be shown.
+pub(super) fn shown_members(app: &App) -> u64 {
+    app.shown(app.hub.connections() as u64)
 }
+
+/// Says how far a drain has come, from time to time.
+pub(super) struct DrainLines {
+    next: Instant,
+}
+
+impl DrainLines {
+    /// For a drain that begins now.
+    pub(super) fn since(now: Instant) -> Self {
+        Self { next: now.after(DRAIN_LINES) }
+    }
+
+    /// After each step.
+    pub(super) fn step(&mut self, app: &App, now: Instant) {
+        if now >= self.next {
+            self.next = now.after(DRAIN_LINES);
+            info!(left = shown_members(app), "still draining");
+        }
+    }
+}
+
+/// Between two lines of a drain: it usually takes a few seconds, and half a minute at most.
+const DRAIN_LINES: Duration = Duration::from_secs(5);
 
 /// How often time does what it does.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::tests::json_lines;
+
+    #[test]
+    fn a_check_is_told_of_when_it_turns_and_not_while_it_stays() {
+        let lines = json_lines(|| {
+            let mut turns = Turns::new();
+            for status in [
+                Status::Pass,
+                Status::Warn,
+                Status::Warn,
+                Status::Fail,
+                Status::Fail,
+                Status::Warn,
+                Status::Pass,
+                Status::Pass,
+            ] {
+                turns.check("rooms", status);
+                turns.check("queue", Status::Pass);
+            }
+        });
+        let told: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                assert_eq!(
+                    (&line["check"], &line["message"]),
+                    (&"rooms".into(), &"a check turned".into())
+                );
+                ["level", "was", "status"].map(|field| line[field].as_str().unwrap())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ["WARN", "pass", "warn"],
+                ["WARN", "warn", "fail"],
+                ["INFO", "fail", "warn"],
+                ["INFO", "warn", "pass"],
+            ]
+        );
+    }
+
+    #[test]
+    fn what_keeps_a_relay_from_being_ready_is_named_once() {
+        let lines = json_lines(|| {
+            let mut turns = Turns::new();
+            for failed in [None, Some("memory"), Some("memory"), Some("queues"), None, None] {
+                turns.ready(failed);
+            }
+        });
+        let told: Vec<_> =
+            lines.iter().map(|line| (line["message"].as_str(), line["check"].as_str())).collect();
+        let expected = [
+            (Some("not ready"), Some("memory")),
+            (Some("not ready"), Some("queues")),
+            (Some("ready again"), None),
+        ];
+        assert_eq!(told, expected);
+    }
+}

@@ -144,11 +144,29 @@ async fn each_path_takes_its_methods_and_no_query() {
 }
 
 #[tokio::test]
-async fn probes_say_a_boolean_and_nothing_else() {
+async fn probes_say_booleans_and_the_second_and_nothing_else() {
     let relay = TestRelay::start(|_| ()).await;
     for addr in [relay.addr, relay.ops] {
-        assert_eq!(call(addr, "GET", "/live", "", "").await.json(), json!({ "alive": true }));
-        assert_eq!(call(addr, "GET", "/ready", "", "").await.json(), json!({ "ready": true }));
+        for (path, expected) in [
+            ("/live", json!({ "alive": true })),
+            (
+                "/ready",
+                json!({
+                    "ready": true,
+                    "checks": {
+                        "configLoaded": true,
+                        "accepting": true,
+                        "memory": true,
+                        "queues": true,
+                    },
+                }),
+            ),
+        ] {
+            let mut said = call(addr, "GET", path, "", "").await.json();
+            let timestamp = said.as_object_mut().unwrap().remove("timestamp").unwrap();
+            assert!(timestamp.as_u64().unwrap() > 1_700_000_000, "{path}: {timestamp}");
+            assert_eq!(said, expected, "{path}");
+        }
     }
     relay.stop().await;
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::harness::{Heard, JSON, Member, TestRelay, TestRoom, masked, soon};
+use crate::harness::{Heard, JSON, Member, TestRelay, TestRoom, call, masked, soon};
 use lethewire::config::Config;
 use lethewire::metrics::{Count, Dropped};
 
@@ -344,6 +344,10 @@ async fn when_too_much_waits_for_all_the_worst_goes_and_nobody_new_comes() {
     }
     assert_eq!(scene.relay.call("POST", "/v1/rooms", JSON, "{}").await.status, 503);
     assert_eq!(scene.relay.get("/ready").await.status, 503);
+    let queue =
+        call(scene.relay.ops, "GET", "/health", "", "").await.json()["checks"]["queue"].clone();
+    assert_eq!(queue["status"], "fail");
+    assert!(queue["observedValue"].as_u64().unwrap() >= 7_500_000, "{queue}");
     let bearer = format!("Bearer {token}");
     let refused = scene.relay.handshake(&[("authorization", &bearer)]).await;
     let Err(Error::Http(answer)) = refused else { panic!("a handshake is not taken") };

@@ -6,7 +6,7 @@ use lethewire::metrics::Refusal;
 use serde_json::json;
 
 use crate::bus::redis::Redis;
-use crate::harness::{ClusterSecrets, Heard, Member, TestRelay, soon};
+use crate::harness::{ClusterSecrets, Heard, Member, TestRelay, call, soon};
 
 /// Nodes of one cluster.
 struct Cluster {
@@ -153,8 +153,15 @@ async fn without_redis_nobody_new_comes_in_and_the_node_lives() {
     let node = cluster.node().await;
     let room = node.create_room().await;
     let token = node.token(&room).await;
+    let bus =
+        async || call(node.ops, "GET", "/health", "", "").await.json()["checks"]["bus"].clone();
+    let up = bus().await;
+    assert!(up["status"] == "pass" && up["observedValue"].as_u64().unwrap() > 0, "{up}");
     cluster.redis.kill();
     until_ready(&node, 503).await;
+    assert_eq!(node.get("/ready").await.json()["checks"]["redis"], false);
+    let lost = json!({ "status": "fail", "observedValue": 0, "observedUnit": "ms" });
+    assert_eq!(bus().await, lost);
     assert_eq!(node.get("/live").await.status, 200);
     for (path, body) in [
         ("/v1/rooms", room.creation(json!(null))),

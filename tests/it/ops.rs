@@ -1,5 +1,6 @@
 //! The operations listener: what operators see and can do, and that nobody else gets there.
 
+use lethewire::config::{Config, Deployment};
 use lethewire::metrics::Refusal;
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ async fn health_is_what_is_used_of_what_there_is() {
         config.server.instance_id = "node-1".to_owned();
         config.room.rooms_max = 10;
         config.limit.room_creates_per_min = 100;
+        calm(config);
     })
     .await;
     let room = relay.create_room().await;
@@ -36,15 +38,54 @@ async fn health_is_what_is_used_of_what_there_is() {
     );
     assert_eq!(health["checks"]["rooms"]["observedValue"], 1);
     assert!(health["checks"]["memory"]["observedValue"].as_u64().unwrap() > 0);
-
-    for _ in 0..8 {
-        relay.create_room().await;
-    }
-    let health = get(&relay, "/health").await.json();
+    let queue = json!({ "status": "pass", "observedValue": 0, "observedUnit": "bytes" });
+    assert_eq!(health["checks"]["queue"], queue);
+    let event_loop = &health["checks"]["event_loop"];
     assert_eq!(
-        (&health["status"], &health["checks"]["rooms"]["status"]),
-        (&json!("degraded"), &json!("warn"))
+        (&event_loop["status"], &event_loop["observedUnit"]),
+        (&json!("pass"), &json!("ms"))
     );
+    assert_eq!(health["checks"].get("bus"), None, "no rooms are shared");
+
+    for (rooms, code, status, check) in
+        [(9, 200, "degraded", "warn"), (10, 503, "unhealthy", "fail")]
+    {
+        while get(&relay, "/health").await.json()["checks"]["rooms"]["observedValue"] != rooms {
+            relay.create_room().await;
+        }
+        let health = get(&relay, "/health").await;
+        assert_eq!(health.status, code);
+        let health = health.json();
+        assert_eq!(
+            (&health["status"], &health["checks"]["rooms"]["status"]),
+            (&json!(status), &json!(check))
+        );
+    }
+    relay.stop().await;
+}
+
+/// The event loop may be as late as it likes: many tests share this machine.
+fn calm(config: &mut Config) {
+    config.health.loop_lag_warn_ms = 60_000;
+    config.health.loop_lag_fail_ms = 60_000;
+}
+
+#[tokio::test]
+async fn in_production_healths_numbers_are_rounded_up_and_its_statuses_are_not() {
+    let relay = TestRelay::start(|config| {
+        config.server.deployment_env = Deployment::Production;
+        config.room.rooms_max = 2;
+        calm(config);
+    })
+    .await;
+    relay.create_room().await;
+    let rooms = async || get(&relay, "/health").await.json()["checks"]["rooms"].clone();
+    let one = json!({ "status": "pass", "observedValue": 8, "observedUnit": "rooms" });
+    assert_eq!(rooms().await, one);
+    relay.create_room().await;
+    assert_eq!(rooms().await["status"], "fail");
+    let memory = get(&relay, "/health").await.json()["checks"]["memory"].clone();
+    assert_eq!(memory["observedValue"].as_u64().unwrap() % 8, 0);
     relay.stop().await;
 }
 

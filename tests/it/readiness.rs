@@ -40,16 +40,26 @@ async fn above_its_memory_a_relay_is_not_ready_and_says_why_to_its_operator() {
     let public = relay.get("/ready").await;
     public.assert_problem(503, "temporary-reduced-capacity");
     assert_eq!(public.json()["ready"], false);
-    assert_eq!(public.json().get("detail"), None, "not everybody's business");
+    assert!(public.json()["timestamp"].is_u64());
+    for inner in ["detail", "checks"] {
+        assert_eq!(public.json().get(inner), None, "not everybody's business");
+    }
     let inside = call(relay.ops, "GET", "/ready", "", "").await;
     inside.assert_problem(503, "temporary-reduced-capacity");
     assert_eq!(inside.json()["ready"], false);
     let detail = inside.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.starts_with("memory: "), "{detail}");
-    let health = call(relay.ops, "GET", "/health", "", "").await.json();
+    let checks = inside.json()["checks"].clone();
+    assert_eq!(
+        checks,
+        json!({ "configLoaded": true, "accepting": true, "memory": false, "queues": true })
+    );
+    let health = call(relay.ops, "GET", "/health", "", "").await;
+    assert_eq!(health.status, 503);
+    let health = health.json();
     assert_eq!(
         (&health["status"], &health["checks"]["memory"]["status"]),
-        (&json!("degraded"), &json!("warn"))
+        (&json!("unhealthy"), &json!("fail"))
     );
 
     let room = TestRoom::new();
@@ -70,7 +80,7 @@ async fn above_its_memory_a_relay_is_not_ready_and_says_why_to_its_operator() {
 async fn far_below_its_memory_a_relay_is_ready() {
     let relay = TestRelay::start(|config| config.limit.memory_bytes = 1 << 40).await;
     let ready = relay.get("/ready").await;
-    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true })));
+    assert_eq!((ready.status, &ready.json()["ready"]), (200, &json!(true)));
     let (mut alice, mut bob) = relay.two_members().await;
     bob.say(b"x").await;
     assert_eq!(alice.data().await.payload, b"x");
