@@ -1,18 +1,23 @@
 """Says something that nobody else says in every field that a client can fill, at LOG_LEVEL=trace, and
-looks for it in whatever the relay writes: log, metrics, health, configuration, bodies of errors.
+looks for it in whatever the relay writes: log, metrics, health, probes, configuration, errors, header fields.
 
 Identifiers and keys that the relay makes or gets are looked for as well, each in every spelling that
-a program might print it in. Two controls come first: every spelling is found when it is there, and a
-canary that the operator puts where it is shown is found by the same way through the same places.
+a program might print it in, and so are the operator's secrets, also where they are wrong or Redis does
+not answer. Two controls come first: every spelling is found when it is there, and what an operator puts
+where it is shown is found by the same way through the same places. What a panic prints is tested in
+`src/telemetry.rs`, because nothing that a client sends should bring one about.
 """
 
 import base64
 import contextlib
 import http.client
+import ipaddress
 import json
+import os
 import pathlib
 import secrets
 import socket
+import subprocess
 import sys
 import urllib.parse
 
@@ -22,18 +27,26 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
 import python_client as client  # noqa: E402
-from relay import Relay  # noqa: E402
+from relay import BINARY, Relay  # noqa: E402
 
 # Loopback is a whole network; nobody else comes from here.
 FROM = ("127.77.66.55", 0)
 FORWARDED = "203.0.113.177"
+FORWARDED_6 = "2001:db8:77a1:c3f2:1b2d:5e6f:9081:a2b3"
 
 
 class Canaries:
     """What must not be found, by the name of the field that it was in."""
 
     def __init__(self):
-        self.values = {"address": FROM[0].encode(), "X-Forwarded-For": FORWARDED.encode()}
+        self.values = {
+            "address": FROM[0].encode(),
+            "X-Forwarded-For": FORWARDED.encode(),
+            "X-Forwarded-For (IPv6)": FORWARDED_6.encode(),
+            "IPv6 in 16 bytes": ipaddress.ip_address(FORWARDED_6).packed,
+            "IPv4 in 4 bytes": ipaddress.ip_address(FORWARDED).packed,
+            "address in 4 bytes": ipaddress.ip_address(FROM[0]).packed,
+        }
 
     def text(self, field):
         """A new word for a field, 20 letters and digits."""
@@ -63,6 +76,12 @@ def spellings(value):
         yield "HEX" + name, order.hex().upper().encode()
         yield "numbers" + name, ", ".join(map(str, order)).encode()
         yield "numbers, close" + name, ",".join(map(str, order)).encode()
+    if len(value) in (4, 8, 16):
+        yield "number", str(int.from_bytes(value, "big")).encode()
+        yield "number from behind", str(int.from_bytes(value, "little")).encode()
+    if len(value) < 8:
+        # Of an IPv4 address, everything else is so short that it stands anywhere by chance.
+        return
     # In the middle of something longer, base64 has three alignments; the ends depend on neighbours.
     for shift in range(3):
         encoded = base64.b64encode(bytes(shift) + value).rstrip(b"=")
@@ -70,12 +89,10 @@ def spellings(value):
         yield "base64+%d" % shift, part
         yield "base64url+%d" % shift, part.translate(bytes.maketrans(b"+/", b"-_"))
     yield "percent", "".join("%%%02X" % byte for byte in value).encode()
+    yield "percent, small", "".join("%%%02x" % byte for byte in value).encode()
     yield "percent where needed", urllib.parse.quote_from_bytes(value).encode()
     yield "escaped", "".join("\\x%02x" % byte for byte in value).encode()
     yield "escaped where needed", repr(value)[2:-1].encode()
-    if len(value) == 8:
-        yield "number", str(int.from_bytes(value, "big")).encode()
-        yield "number from behind", str(int.from_bytes(value, "little")).encode()
 
 
 class Visitor:
@@ -85,12 +102,15 @@ class Visitor:
         self.address = urllib.parse.urlsplit(address).netloc
         self.canaries = canaries
         self.errors = []
+        # The header fields of every answer.
+        self.fields = []
 
     def headers(self, **more):
         """Headers that any client may send."""
         names = ("User-Agent", "X-Request-Id", "Cookie", "Referer", "X-Canary", "Accept-Language")
         headers = {name: self.canaries.text(name) for name in names}
-        return {**headers, "X-Forwarded-For": FORWARDED, **more}
+        forwarded = secrets.choice((FORWARDED, FORWARDED_6))
+        return {**headers, "X-Forwarded-For": forwarded, **more}
 
     def ask(self, method, path, body=None, **headers):
         """Sends a request and returns status and body; what is no success is kept as an error."""
@@ -102,6 +122,7 @@ class Visitor:
             connection.request(method, path, body, self.headers(**headers))
             answer = connection.getresponse()
             text = answer.read()
+        self.fields.append(b"%r" % answer.getheaders())
         if answer.status >= 400:
             self.errors.append(b"%r\n%s" % (answer.getheaders(), text))
         return answer.status, text
@@ -274,38 +295,125 @@ def visit(relay, canaries):
     for _ in talk(visitor, canaries, url, ask_token):
         for path, accept in (("/metrics", "text/plain"), ("/metrics", "application/json")):
             told.append(operator.ask("GET", path, Accept=accept)[1])
-        told += [operator.ask("GET", path)[1] for path in ("/health", "/admin/config", "/ready")]
+        shown = ("/health", "/admin/config", "/ready", "/live")
+        told += [operator.ask("GET", path)[1] for path in shown]
+        told += [visitor.ask("GET", path)[1] for path in ("/ready", "/live", "/v1/info")]
         report = {"room": client.b64url(keys.room)}
         told.append(operator.ask("POST", "/admin/rooms/close", report)[1])
         operator.ask("POST", "/admin/rooms/close", {"room": canaries.text("reported room")})
-    return told, visitor.errors + operator.errors
+    return told, visitor.errors + operator.errors, visitor.fields + operator.fields
+
+
+def said_by(command, environment):
+    """What a command of the binary prints, on both streams."""
+    path = {"PATH": os.environ["PATH"]}
+    ran = subprocess.run(
+        [BINARY, *command], env={**path, **environment}, capture_output=True, timeout=20, check=False
+    )
+    return ran.stdout + ran.stderr
 
 
 def check(environment):
     """One relay with this environment, visited and searched."""
     canaries = Canaries()
-    secret = canaries.keep("JOIN_TOKEN_SECRET", secrets.token_urlsafe(32)).decode()
-    shown = "shown" + secrets.token_hex(7)
-    with Relay(
-        LOG_LEVEL="trace",
-        LOG_AGGREGATE_INTERVAL_S="1",
-        TRUST_PROXY="1",
-        INSTANCE_ID=shown,
-        JOIN_TOKEN_SECRET=secret,
-        MAX_CONNS_PER_IP="100",
-        MAX_FAULTS_PER_IP="1000",
+    # One is in what an operator is shown, the other in what is logged.
+    shown, logged = "shown" + secrets.token_hex(7), str(5_000_000 + secrets.randbelow(5_000_000))
+    environment = {
+        "LOG_LEVEL": "trace",
+        "LOG_AGGREGATE_INTERVAL_S": "1",
+        "TRUST_PROXY": "1",
+        "INSTANCE_ID": shown,
+        "MAX_TRACKED_ADDRESSES": logged,
+        "JOIN_TOKEN_SECRET": canaries.keep("JOIN_TOKEN_SECRET", secrets.token_urlsafe(32)).decode(),
+        "TOKEN_PREVIOUS_KID": "k0",
+        "JOIN_TOKEN_SECRET_PREVIOUS": canaries.keep("previous", secrets.token_urlsafe(32)).decode(),
+        "MAX_CONNS_PER_IP": "100",
+        "MAX_FAULTS_PER_IP": "1000",
         **environment,
-    ) as relay:
-        told, errors = visit(relay, canaries)
-    places = {"log": b"".join(relay.said), "operator": b"\n".join(told), "error": b"\n".join(errors)}
+    }
+    with Relay(**environment) as relay:
+        told, errors, fields = visit(relay, canaries)
+    places = {
+        "log": b"".join(relay.said),
+        "operator": b"\n".join(told),
+        "error": b"\n".join(errors),
+        "header fields": b"\n".join(fields),
+        "lethewire config": said_by(["config"], environment),
+    }
+    controls = {
+        "log": logged,
+        "operator": shown,
+        "error": "urn:lethewire:problem:bad-request",
+        "header fields": "application/openmetrics-text",
+        "lethewire config": shown,
+    }
+    return search(canaries, places, controls)
 
-    control = Canaries()
-    control.values = {"INSTANCE_ID": shown.encode()}
-    if not control.found_in("operator", places["operator"]):
-        sys.exit("the control was not found: nothing is looked at")
+
+def check_secrets(environment):
+    """An operator's secrets: in a relay whose Redis does not answer, and where they are wrong."""
+    canaries = Canaries()
+    text = canaries.text
+    logged = str(5_000_000 + secrets.randbelow(5_000_000))
+
+    def secret(name):
+        return canaries.keep(name, secrets.token_urlsafe(32)).decode()
+
+    environment = {
+        "LOG_LEVEL": "trace",
+        "LOG_AGGREGATE_INTERVAL_S": "1",
+        "MAX_TRACKED_ADDRESSES": logged,
+        "JOIN_TOKEN_SECRET": secret("JOIN_TOKEN_SECRET"),
+        "CLUSTER_SECRET": secret("CLUSTER_SECRET"),
+        # The discard port: nobody answers there.
+        "REDIS_URL": "redis://%s:%s@127.0.0.1:9/0" % (text("user of Redis"), text("its password")),
+        **environment,
+    }
+    with Relay(**environment) as relay:
+        operator = Visitor(relay.operations, canaries)
+        told = [operator.ask("GET", "/health")[1]]
+        heard(relay, b"Redis is not reached")
+        heard(relay, b'"totals"')
+        for path in ("/health", "/ready", "/metrics", "/admin/config"):
+            told.append(operator.ask("GET", path)[1])
+    wrong = {
+        "JOIN_TOKEN_SECRET": text("a short secret"),
+        "CLUSTER_SECRET": text("another short secret"),
+        "REDIS_URL": "redis://%s:%s@:port" % (text("no user"), text("no password")),
+        "REDIS_SENTINEL_MASTER": text("no master") + "/",
+        "DEPLOYMENT_ENV": "production",
+    }
+    places = {
+        "log": b"".join(relay.said),
+        "operator": b"\n".join(told),
+        "lethewire config": said_by(["config"], environment),
+        "lethewire config, wrong": said_by(["config"], wrong),
+        "lethewire serve, wrong": said_by(["serve"], wrong),
+    }
+    controls = {
+        "log": logged,
+        "operator": logged,
+        "lethewire config": logged,
+        "lethewire config, wrong": "CLUSTER_SECRET",
+        "lethewire serve, wrong": "CLUSTER_SECRET",
+    }
+    return search(canaries, places, controls)
+
+
+def heard(relay, text):
+    """Waits until the relay has said something."""
+    with relay.has_said:
+        if not relay.has_said.wait_for(lambda: any(text in line for line in relay.said), timeout=20):
+            sys.exit("the log never had %r" % text)
+
+
+def search(canaries, places, controls):
+    """Looks for every canary in every place, after having found what should be there."""
     for place, text in places.items():
-        if len(text) < 500:
-            sys.exit("%s has only %d bytes: nothing is looked at" % (place, len(text)))
+        control = Canaries()
+        control.values = {"control": controls[place].encode()}
+        if not control.found_in(place, text):
+            sys.exit("%s does not have its control: nothing is looked at" % place)
     found = [hit for place, text in places.items() for hit in canaries.found_in(place, text)]
     if found:
         sys.exit("canaries were found:\n  " + "\n  ".join(found))
@@ -314,12 +422,18 @@ def check(environment):
 
 def control_of_spellings():
     """Every spelling of every kind of value is found where it stands."""
-    for value in (b"canary0123456789", secrets.token_bytes(24), secrets.token_bytes(8)):
+    kinds = (b"canary0123456789abcd", *map(secrets.token_bytes, (32, 24, 16, 8)))
+    for value in (*kinds, ipaddress.ip_address(FORWARDED).packed):
         control = Canaries()
         control.values = {"control": value}
         for how, needle in spellings(value):
-            if len(needle) < 8 or not control.found_in("", b"before " + needle + b" behind"):
+            raw_address = how == "raw" and len(value) == 4
+            short = len(needle) < 8 and not raw_address
+            hits = control.found_in("", b"before " + needle + b" behind")
+            if short or not any(hit.endswith(how) for hit in hits):
                 sys.exit("the spelling %s of a canary is not found" % how)
+        if len(value) == 4:
+            continue
         for shift in range(6):
             longer = base64.b64encode(bytes(shift) + value + bytes(5))
             if not control.found_in("", longer):
@@ -330,8 +444,9 @@ def main():
     control_of_spellings()
     production = {"DEPLOYMENT_ENV": "production", "PUBLIC_URL": "https://relay.example"}
     for name, environment in (("development", {}), ("production", production)):
-        count, sizes = check(environment)
-        print("canary: %s: none of %d canaries in %s" % (name, count, sizes))
+        for searched in (check, check_secrets):
+            count, sizes = searched(environment)
+            print("canary: %s: none of %d canaries in %s" % (name, count, sizes))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Relay:
         )
         # Everything that it ever said, in bytes.
         self.said = []
+        # Told of every line.
+        self.has_said = threading.Condition()
         self.members = self.operations = None
         self.is_listening = threading.Event()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -39,7 +41,9 @@ class Relay:
     def _read(self):
         """Keeps what the relay says, and finds its addresses in the first line that has them."""
         for line in self.process.stdout:
-            self.said.append(line)
+            with self.has_said:
+                self.said.append(line)
+                self.has_said.notify_all()
             if self.members is None and line.startswith(b"{"):
                 entry = json.loads(line)
                 if entry.get("message") == "listening":
