@@ -63,10 +63,12 @@ without_services() {
   return "$status"
 }
 
-# Redis in all the ways that it is run in, and a clock that can be made to jump.
+# Redis in all the ways that it is run in, a balancer, and a clock that can be made to jump.
 need_cluster() {
+  # Debian has the balancer where only root looks.
+  PATH=$PATH:/usr/sbin
   need_program redis-server redis-server redis-sentinel redis-sentinel redis-cli redis-tools \
-    faketime faketime setpriv util-linux
+    faketime faketime setpriv util-linux haproxy haproxy
 }
 
 need_websocat() {

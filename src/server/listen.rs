@@ -191,5 +191,5 @@ fn let_none_begin(_socket: &OwnedFd) -> io::Result<()> {
 }
 
 /// How long connections that have begun may take until they are here and have said what they want:
-/// several round trips, and less than the second after which a client sends its SYN again.
-const LEAVE_TIME: Duration = Duration::from_millis(900);
+/// several round trips, and well below the second after which a client sends its SYN again.
+const LEAVE_TIME: Duration = Duration::from_millis(700);

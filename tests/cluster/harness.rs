@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod crowd;
+mod journey;
 mod node;
 mod process;
 mod proxy;
@@ -13,15 +14,20 @@ mod redis;
 mod resp;
 mod room;
 mod tests;
+mod visitors;
 
 use std::time::Duration;
 
 pub(crate) use self::client::{MARK, Standing, join, open};
 pub(crate) use self::cluster::{Cluster, Setup};
 pub(crate) use self::crowd::Crowd;
+pub(crate) use self::journey::Journeys;
+pub(crate) use self::node::Node;
+pub(crate) use self::process::{Process, free_port};
 pub(crate) use self::proxy::{Link, State};
 pub(crate) use self::resp::Resp;
 pub(crate) use self::room::Room;
+pub(crate) use self::visitors::{Visitors, Visits};
 
 /// Longest wait for anything that should happen, and that has no limit of its own.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the cluster's tests in their long form and writes docs/chaos.md from what members saw.
+# Runs the cluster's tests in their long form and writes docs/chaos.md and the table of docs/upgrades.md from
+# what members saw.
 #
 #   tests/cluster/table.sh [--short]
 #
@@ -37,3 +38,9 @@ TEXT
   cat "$rows"/*.row
 } >"$page"
 cp "$page" docs/chaos.md
+
+# Its rows, and the form in the sentence above them.
+sed -e '/^| \(one machine\|three relays\)/d' \
+  -e "s/\(writes this table; \)[^)]*/\1$said, commit $commit/" docs/upgrades.md >"$page"
+cat "$rows"/*.upgrade | sed -i '/^|---|--:|/r /dev/stdin' "$page"
+cp "$page" docs/upgrades.md

@@ -28,7 +28,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FRESH = pathlib.Path(__file__).resolve().with_name("fresh.sh")
-DOCUMENTS = ["README.md", "docs/tuning.md", "deploy/redis/README.md"]
+DOCUMENTS = ["README.md", "docs/tuning.md", "docs/upgrades.md", "deploy/redis/README.md"]
 # Documents whose commands something else runs; here, their syntax and the files that they name are checked.
 ELSEWHERE = {
     "BENCHMARKS.md": "written by bench/run.sh",

@@ -5,7 +5,7 @@ use lethewire::metrics::Refusal;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite;
 
-use crate::harness::{Heard, Member, Talk, TestRelay, TestRoom, call};
+use crate::harness::{Heard, Member, Talk, TestRelay, TestRoom, call, soon};
 
 /// A relay that drains one member a second.
 async fn slowly_draining() -> TestRelay {
@@ -93,6 +93,24 @@ async fn while_draining_probes_are_answered_and_nobody_gets_in() {
     futures_util::future::join_all(members.iter_mut().map(sent_away)).await;
     drop(members);
     relay.ended().await;
+}
+
+#[tokio::test]
+async fn balancers_may_notice_before_it_begins() {
+    let relay = TestRelay::start(|config| {
+        config.feature.graceful_shutdown = true;
+        config.server.drain_notice_ms = 600_000;
+    })
+    .await;
+    let room = relay.create_room().await;
+    let mut member = relay.join(&room).await;
+    relay.begin_stop();
+    soon("not ready", async { while relay.get("/ready").await.status != 503 {} }).await;
+    assert_eq!(call(relay.ops, "GET", "/ready", "", "").await.status, 503);
+    let mut late = relay.join(&room).await;
+    assert_eq!(member.control().await["type"], "join", "whoever comes is let in as ever");
+    late.tell(&serde_json::json!({ "type": "ping", "n": 1 })).await;
+    assert_eq!(late.control().await["type"], "pong", "and nobody is sent away");
 }
 
 #[tokio::test]

@@ -57,6 +57,17 @@ pub(crate) struct Standing {
     pub(crate) has_ended: bool,
 }
 
+/// How a connection ended, for whoever comes back.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ended {
+    /// When it was to go by itself, if it was told that the relay is about to stop.
+    pub(crate) told: Option<Instant>,
+    /// The close code; 0 is an end without a word.
+    pub(crate) code: u16,
+    /// When to come back, if the close said so.
+    pub(crate) hint: Duration,
+}
+
 /// A connected member.
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
@@ -69,6 +80,9 @@ pub(crate) struct Client {
     next: u64,
     /// Not to be bothered before.
     quiet_until: Instant,
+    /// Whether it goes by itself when it is told to, as the SDK does, or waits to be closed.
+    moves: bool,
+    end: Ended,
     seen: watch::Sender<Standing>,
 }
 
@@ -118,6 +132,8 @@ pub(crate) async fn join(
         open: HashMap::new(),
         next: 0,
         quiet_until: Instant::now(),
+        moves: false,
+        end: Ended::default(),
         seen: watch::Sender::new(standing),
     })
 }
@@ -133,9 +149,19 @@ impl Client {
         self.me
     }
 
+    /// The same, and it goes by itself when it is told that the relay is about to stop.
+    pub(crate) fn moving(self) -> Self {
+        Self { moves: true, ..self }
+    }
+
     /// Does what the plan says until it is over, or until the connection ends; returns what it
     /// wrote down.
-    pub(crate) async fn live(mut self, mut plan: watch::Receiver<Plan>) -> Log {
+    pub(crate) async fn live(self, plan: watch::Receiver<Plan>) -> Log {
+        self.live_and_end(plan).await.0
+    }
+
+    /// The same, with how it ended.
+    pub(crate) async fn live_and_end(mut self, mut plan: watch::Receiver<Plan>) -> (Log, Ended) {
         let mut now = *plan.borrow_and_update();
         let mut turns = turns(now.pace);
         let mut said_in = now.round;
@@ -145,6 +171,12 @@ impl Client {
                     if !self.hear(heard) {
                         break;
                     }
+                }
+                () = until_told(self.end.told.filter(|_| self.moves)) => {
+                    self.note(Event::End(LEFT));
+                    // The relay may have closed it in the same moment.
+                    let _ = self.socket.close(None).await;
+                    break;
                 }
                 _ = plan.changed() => {
                     now = *plan.borrow_and_update();
@@ -168,7 +200,10 @@ impl Client {
         }
         self.look();
         self.seen.send_modify(|standing| standing.has_ended = true);
-        self.log
+        if let Some(Event::End(code)) = self.log.events.last() {
+            self.end.code = *code;
+        }
+        (self.log, self.end)
     }
 
     /// Whether its message of this round was not accepted and is not on its way.
@@ -234,6 +269,9 @@ impl Client {
                 self.hear_control(&serde_json::from_str(&text).expect("JSON"));
             }
             Some(Ok(Message::Close(frame))) => {
+                let reason = frame.as_ref().map_or("", |frame| frame.reason.as_str());
+                let hint = reason.split_once(";r=").and_then(|(_, ms)| ms.parse().ok());
+                self.end.hint = Duration::from_millis(hint.unwrap_or(0));
                 self.note(Event::End(frame.map_or(1005, |frame| frame.code.into())));
                 return false;
             }
@@ -306,7 +344,11 @@ impl Client {
                 self.seen.send_modify(|standing| standing.is_paused = false);
                 self.note(Event::Resumed);
             }
-            // Drain, pong, the room's state: nothing about order.
+            "drain" => {
+                let ms = number("reconnect_after_ms");
+                self.end.told = Some(Instant::now() + Duration::from_millis(ms));
+            }
+            // Pong, the room's state: nothing about order.
             _ => {}
         }
     }
@@ -375,6 +417,15 @@ impl Client {
         let _ = tokio::time::timeout(super::PATIENCE, ended).await;
     }
 }
+
+/// Waits until it is time to go, if there is such a time.
+async fn until_told(time: Option<Instant>) {
+    let Some(time) = time else { return std::future::pending().await };
+    let _ = tokio::time::timeout_at(time, std::future::pending::<()>()).await;
+}
+
+/// Left by itself.
+pub(crate) const LEFT: u16 = 1000;
 
 /// When it is a member's turn: at its pace, and often when only a round is to be said.
 fn turns(pace: Option<Duration>) -> tokio::time::Interval {

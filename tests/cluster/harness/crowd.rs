@@ -1,12 +1,14 @@
 //! Members of several rooms on several nodes, and what can be asked of all of them.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Plan, Standing, join};
+use super::journey::{Journeys, Traveller};
 use super::{PATIENCE, Room, Watch, until};
 use crate::checker::{Log, Name};
 
@@ -14,23 +16,88 @@ use crate::checker::{Log, Name};
 pub(crate) struct Crowd {
     pub(crate) rooms: Vec<Room>,
     plan: watch::Sender<Plan>,
-    seen: Vec<watch::Receiver<Standing>>,
+    seen: Seen,
     names: Vec<Name>,
     tokens: Vec<String>,
-    lives: JoinSet<(usize, Log)>,
+    lives: JoinSet<Vec<(usize, Log)>>,
+    journeys: Arc<Mutex<Journeys>>,
+}
+
+/// How all connections stand, in the order in which they came.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<watch::Receiver<Standing>>>>);
+
+impl Seen {
+    /// How many there have been.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// One more.
+    pub(super) fn push(&self, seen: watch::Receiver<Standing>) {
+        self.0.lock().unwrap().push(seen);
+    }
+
+    fn now(&self) -> Vec<Standing> {
+        self.0.lock().unwrap().iter().map(|seen| seen.borrow().clone()).collect()
+    }
 }
 
 impl Crowd {
-    /// Makes so many rooms, with so many members of each at every node.
-    pub(crate) async fn gather(nodes: &[SocketAddr], rooms: usize, per_node: usize) -> Self {
-        let mut crowd = Self {
+    fn nobody() -> Self {
+        Self {
             rooms: Vec::new(),
             plan: watch::Sender::new(Plan::default()),
-            seen: Vec::new(),
+            seen: Seen::default(),
             names: Vec::new(),
             tokens: Vec::new(),
             lives: JoinSet::new(),
+            journeys: Arc::default(),
+        }
+    }
+
+    /// Makes so many rooms at one address, with so many members each who come back there whatever
+    /// sends them away. Every second one goes when it is told to, and the others wait to be closed.
+    pub(crate) async fn travelling(addr: SocketAddr, rooms: usize, members: usize) -> Self {
+        let mut crowd = Self::nobody();
+        for number in 0..rooms {
+            let room = Room::create(addr).await;
+            crowd.rooms.push(room.clone());
+            for member in 0..members {
+                let traveller = Traveller {
+                    room: room.clone(),
+                    number,
+                    addr,
+                    moves: member % 2 == 0,
+                    plan: crowd.plan.subscribe(),
+                    seen: crowd.seen.clone(),
+                    journeys: Arc::clone(&crowd.journeys),
+                };
+                crowd.lives.spawn(traveller.travel());
+            }
+        }
+        crowd.all_back(members).await;
+        crowd
+    }
+
+    /// Waits until so many members are in each room and see each other.
+    pub(crate) async fn all_back(&self, members: usize) {
+        let all = members * self.rooms.len();
+        let are_back = async || {
+            let living = self.living();
+            living.len() == all && living.iter().all(|member| member.members >= members)
         };
+        until_said(PATIENCE, "everybody to be back", are_back, || self.describe()).await;
+    }
+
+    /// What those who come back have met with so far.
+    pub(crate) fn journeys(&self) -> Journeys {
+        self.journeys.lock().unwrap().clone()
+    }
+
+    /// Makes so many rooms, with so many members of each at every node.
+    pub(crate) async fn gather(nodes: &[SocketAddr], rooms: usize, per_node: usize) -> Self {
+        let mut crowd = Self::nobody();
         for number in 0..rooms {
             let room = Room::create(nodes[number % nodes.len()]).await;
             crowd.rooms.push(room);
@@ -54,14 +121,14 @@ impl Crowd {
         node: usize,
         addr: SocketAddr,
     ) -> Result<(), u16> {
-        let number = self.seen.len();
+        let number = self.seen.count();
         let token = self.rooms[room].ask_token(addr).await?;
         let client = join(addr, &token, (room, node, number)).await?;
         self.seen.push(client.seen());
         self.names.push(client.name());
         self.tokens.push(token);
         let plan = self.plan.subscribe();
-        self.lives.spawn(async move { (number, client.live(plan).await) });
+        self.lives.spawn(async move { vec![(number, client.live(plan).await)] });
         Ok(())
     }
 
@@ -72,8 +139,8 @@ impl Crowd {
 
     /// How those stand who are there.
     pub(crate) fn living(&self) -> Vec<Standing> {
-        let all = self.seen.iter().map(|seen| seen.borrow().clone());
-        all.filter(|standing| !standing.has_ended).collect()
+        let all = self.seen.now();
+        all.into_iter().filter(|standing| !standing.has_ended).collect()
     }
 
     /// The names of all, those who are gone included, in the order in which they came.
@@ -94,7 +161,7 @@ impl Crowd {
 
     /// Messages that were accepted.
     pub(crate) fn acked(&self) -> u64 {
-        self.seen.iter().map(|seen| seen.borrow().acked).sum()
+        self.seen.now().iter().map(|seen| seen.acked).sum()
     }
 
     /// Waits until so many more messages were accepted.
@@ -157,7 +224,7 @@ impl Crowd {
     async fn collect(mut self) -> Vec<Log> {
         let mut logs = Vec::new();
         while let Some(life) = self.lives.join_next().await {
-            logs.push(life.expect("no panic"));
+            logs.extend(life.expect("no panic"));
         }
         logs.sort_by_key(|(number, _)| *number);
         logs.into_iter().map(|(_, log)| log).collect()
@@ -173,7 +240,7 @@ impl Crowd {
                  open {open} paused {is_paused} members {members} acked {acked} ended {has_ended}"
             )
         };
-        self.seen.iter().map(|seen| line(seen.borrow().clone())).collect::<Vec<_>>().join("\n")
+        self.seen.now().into_iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::process::Process;
+use super::process::{Process, Sockets};
 use super::raw::call;
 use super::{PATIENCE, until};
 
@@ -38,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) ops: SocketAddr,
     process: Process,
     command: Command,
+    sockets: Option<Sockets>,
     folder: PathBuf,
     name: String,
 }
@@ -45,6 +46,21 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a relay with this environment on free ports.
     pub(crate) async fn start(folder: &Path, name: &str, environment: &[(String, String)]) -> Self {
+        let command = Self::command(environment);
+        Self::run(command, None, folder, name.to_owned()).await
+    }
+
+    /// The same, with sockets that are passed to it, and to its successors.
+    pub(crate) async fn start_passed(
+        folder: &Path,
+        name: &str,
+        environment: &[(String, String)],
+    ) -> Self {
+        let command = Self::command(environment);
+        Self::run(command, Some(Sockets::open()), folder, name.to_owned()).await
+    }
+
+    fn command(environment: &[(String, String)]) -> Command {
         // The released one, where a step of check.sh has built it.
         let binary = std::env::var_os("LETHEWIRE_BIN")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_lethewire").into());
@@ -53,9 +69,12 @@ impl Node {
         command.envs([("WORKER_THREADS", "2"), ("LOG_AGGREGATE_INTERVAL_S", "0")]);
         command.envs(ROOMY.iter().filter_map(|pair| pair.split_once('=')));
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let (process, addr, ops) = run(&command, folder, name).await;
-        let (folder, name) = (folder.to_owned(), name.to_owned());
-        Self { addr, ops, process, command, folder, name }
+        command
+    }
+
+    async fn run(command: Command, sockets: Option<Sockets>, folder: &Path, name: String) -> Self {
+        let (process, addr, ops) = run(&command, sockets.as_ref(), folder, &name).await;
+        Self { addr, ops, process, command, sockets, folder: folder.to_owned(), name }
     }
 
     /// Ends it without a word.
@@ -67,7 +86,23 @@ impl Node {
     pub(crate) async fn restart(&mut self) {
         self.process.kill();
         self.name += "-again";
-        (self.process, self.addr, self.ops) = run(&self.command, &self.folder, &self.name).await;
+        (self.process, self.addr, self.ops) =
+            run(&self.command, self.sockets.as_ref(), &self.folder, &self.name).await;
+    }
+
+    /// Waits until it has ended by itself, as it should.
+    pub(crate) async fn ended(&mut self) {
+        let limit = PATIENCE;
+        until(limit, "a relay to end", async || self.process.has_ended_well()).await;
+    }
+
+    /// Starts its successor, on the same ports.
+    pub(crate) async fn successor(&self) -> Self {
+        let mut command = Command::new(self.command.get_program());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PORT", self.addr.port().to_string()).env("OPS_LISTEN", self.ops.to_string());
+        let sockets = self.sockets.clone();
+        Self::run(command, sockets, &self.folder, format!("{}-next", self.name)).await
     }
 
     /// Stops it, without ending it.
@@ -102,8 +137,16 @@ impl Node {
 }
 
 /// Starts the process and waits until it says where it listens.
-async fn run(command: &Command, folder: &Path, name: &str) -> (Process, SocketAddr, SocketAddr) {
-    let mut process = Process::start(command, folder, name);
+async fn run(
+    command: &Command,
+    sockets: Option<&Sockets>,
+    folder: &Path,
+    name: &str,
+) -> (Process, SocketAddr, SocketAddr) {
+    let mut process = match sockets {
+        Some(sockets) => Process::start_passed(command, sockets, folder, name),
+        None => Process::start(command, folder, name),
+    };
     let mut found = None;
     until(PATIENCE, "a relay to listen", async || {
         process.assert_running();

@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -18,16 +20,27 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it; what it says goes to a file of this name in the folder.
     pub(crate) fn start(command: &Command, folder: &Path, name: &str) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let out = File::options().create(true).append(true).open(&log).unwrap();
-        // It ends also when this process is killed.
-        let mut mortal = Command::new("setpriv");
-        mortal.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
-        mortal.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
-        mortal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        mortal.current_dir(folder).stdin(Stdio::null());
-        let child = mortal.stderr(out.try_clone().unwrap()).stdout(out).spawn().expect("setpriv");
-        Self { child, log }
+        let (log, out) = log_of(folder, name);
+        let mut mortal = mortal(command, &[], folder);
+        mortal.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        Self { child: mortal.spawn().expect("setpriv"), log }
+    }
+
+    /// The same, with listening sockets that are passed to it as systemd does.
+    pub(crate) fn start_passed(
+        command: &Command,
+        sockets: &Sockets,
+        folder: &Path,
+        name: &str,
+    ) -> Self {
+        // What a child has from the beginning are these three, so that two of them come as another.
+        const MOVE: &str = "exec 3<&0 4<&1 0</dev/null 1>&2; \
+            LISTEN_FDS=2 LISTEN_FDNAMES=members:operations LISTEN_PID=$$ exec \"$@\"";
+        let (log, out) = log_of(folder, name);
+        let mut mortal = mortal(command, &["sh", "-c", MOVE, "sh"], folder);
+        let copy = |socket: &TcpListener| socket.as_fd().try_clone_to_owned().unwrap();
+        mortal.stdin(copy(&sockets.members)).stdout(copy(&sockets.operations)).stderr(out);
+        Self { child: mortal.spawn().expect("setpriv"), log }
     }
 
     /// What it has said so far.
@@ -40,6 +53,14 @@ impl Process {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("it ended ({status}):\n{}", self.said());
         }
+    }
+
+    /// Whether it has ended; it must not have failed.
+    pub(crate) fn has_ended_well(&mut self) -> bool {
+        let status = self.child.try_wait().unwrap();
+        let is_well = status.is_none_or(|status| status.success());
+        assert!(is_well, "it failed ({status:?}):\n{}", self.said());
+        status.is_some()
     }
 
     /// Sends a signal.
@@ -59,6 +80,39 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// The file for what it says, and that file opened.
+fn log_of(folder: &Path, name: &str) -> (PathBuf, File) {
+    let log = folder.join(format!("{name}.log"));
+    let out = File::options().create(true).append(true).open(&log).unwrap();
+    (log, out)
+}
+
+/// A command that ends also when this process is killed, behind another one if there is one.
+fn mortal(command: &Command, before: &[&str], folder: &Path) -> Command {
+    let mut mortal = Command::new("setpriv");
+    mortal.args(["--pdeathsig", "KILL"]).args(before);
+    mortal.arg(command.get_program()).args(command.get_args());
+    mortal.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
+    mortal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    mortal.current_dir(folder);
+    mortal
+}
+
+/// Listening sockets that are somebody else's than the relay's.
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    members: Arc<TcpListener>,
+    operations: Arc<TcpListener>,
+}
+
+impl Sockets {
+    /// On free ports.
+    pub(crate) fn open() -> Self {
+        let open = || Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+        Self { members: open(), operations: open() }
     }
 }
 

@@ -32,6 +32,17 @@ impl Room {
         room
     }
 
+    /// A token for it from a relay that may not know it any more, or what the relay says instead.
+    pub(crate) async fn restore(&self, at: SocketAddr) -> Result<String, u16> {
+        let owner = owner_hash(&OwnerSecret::new(Secret32::new(self.owner_secret)));
+        let body = json!({ "key": self.key(), "owner": owner.to_base64url() });
+        let answer = post(at, "/v1/rooms", &body).await;
+        match answer.status {
+            200 | 201 => Ok(answer.json()["token"].as_str().expect("a token").to_owned()),
+            status => Err(status),
+        }
+    }
+
     /// A token for it, or what the relay says instead.
     pub(crate) async fn ask_token(&self, at: SocketAddr) -> Result<String, u16> {
         let answer = post(at, "/v1/tokens", &json!({ "room": self.id, "key": self.key() })).await;
