@@ -33,9 +33,24 @@ stage() {
   rm "$tree/lethewire.env"
   put 644 deploy/systemd/redis.conf "$doc/examples/redis.conf"
   put 644 deploy/redis/users.acl "$doc/examples/users.acl"
+  # What the program says of itself.
+  "$BIN" man >"$tree/page"
+  gzip -9n "$tree/page"
+  put 644 "$tree/page.gz" "$tree/usr/share/man/man1/lethewire.1.gz"
+  complete bash bash-completion/completions/lethewire
+  complete zsh zsh/vendor-completions/_lethewire
+  complete fish fish/vendor_completions.d/lethewire.fish
+  rm "$tree/page.gz"
   put 644 CHANGELOG.md "$doc/CHANGELOG.md"
   put 644 deploy/packages/README.md "$doc/README.md"
   put 644 deploy/packages/debian/copyright "$doc/copyright"
+}
+
+# complete <shell> <file in /usr/share>: in stage(), whose tree it is.
+complete() {
+  "$BIN" completions "$1" >"$tree/completion"
+  put 644 "$tree/completion" "$tree/usr/share/$2"
+  rm "$tree/completion"
 }
 
 # The C library that the binary was linked against: older ones cannot start it.
@@ -68,6 +83,8 @@ END
 
 make_rpm() {
   local out=$1 tree=$2
+  # Where zsh looks depends on the distribution.
+  mv "$tree/usr/share/zsh/vendor-completions" "$tree/usr/share/zsh/site-functions"
   # Everything below is for the builder alone, which wants folders of its own.
   rpmbuild --quiet -bb deploy/packages/lethewire.spec \
     --define "_topdir $tree.rpmbuild" --define "_rpmdir $out" --define "staged $tree" \
