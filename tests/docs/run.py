@@ -34,6 +34,8 @@ ELSEWHERE = {
     "BENCHMARKS.md": "written by bench/run.sh",
     "CONTRIBUTING.md": "its commands are check.sh itself",
     "deploy/kubernetes/README.md": "they are a cluster's; ./check.sh deploy validates what they apply",
+    "deploy/packages/README.md": "./check.sh deploy installs and uses the package, on a machine of its own",
+    "deploy/systemd/README.md": "the same, by hand: ./check.sh deploy starts the unit",
     "docs/clients.md": "tests/clients/websocat.sh and python_client.py are its programs",
 }
 NAMESPACES = ["--net", "--mount", "--pid", "--uts", "--ipc", "--cgroup"]
