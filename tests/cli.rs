@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
 
+#[path = "cli/front.rs"]
+mod front;
+#[path = "cli/probe.rs"]
+mod probe;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};

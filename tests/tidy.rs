@@ -69,12 +69,12 @@ const NOT_IN_CORE: &[&str] = &[
 
 /// Crates that only some modules may name, so that replacing one is a change in one place.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("fastwebsockets", &["conn", "http"]),
-    ("hyper", &["http", "server"]),
-    ("hyper_util", &["http", "server"]),
+    ("fastwebsockets", &["conn", "http", "cli"]),
+    ("hyper", &["http", "server", "cli"]),
+    ("hyper_util", &["http", "server", "cli"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
-    ("prometheus_client", &["metrics"]),
+    ("prometheus_client", &["metrics", "cli"]),
     ("redis", &["bus"]),
     ("aes_gcm", &["bus"]),
     ("tracing_subscriber", &["config", "telemetry"]),

@@ -10,6 +10,8 @@
 mod config;
 mod harden;
 mod healthcheck;
+mod probe;
+mod remote;
 mod serve;
 mod token;
 
@@ -53,6 +55,8 @@ enum Command {
     Token(token::Command),
     /// Ask a running relay on this machine whether it is ready; for containers without a shell.
     Healthcheck(healthcheck::Args),
+    /// Join a throw-away room from outside, as members do, and say how long each step took.
+    Probe(probe::Args),
 }
 
 const AFTER_HELP: &str = "\
@@ -62,6 +66,7 @@ Examples:
   lethewire config --defaults              every key with its meaning, unit, range and default
   lethewire token mint --room new --cap sr
   lethewire healthcheck
+  lethewire probe https://relay.example    join a throw-away room from outside, and measure
 
 Environment (all variables: .env.production or `lethewire config --defaults`):
   HOST, PORT               where members connect        [127.0.0.1, 8080]
@@ -85,6 +90,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Config(args) => config::run(&args, file),
         Command::Healthcheck(args) => healthcheck::run(&args, file),
+        Command::Probe(args) => probe::run(args, file),
         Command::Serve => serve::run(file, &hardened),
         Command::Token(command) => token::run(command, file),
     }
