@@ -348,3 +348,16 @@ fn two_relays_share_a_port_only_if_both_are_told_to() {
     assert_eq!(first.exit_code(), Some(0));
     assert_eq!(output(&format!("healthcheck --url {url}"), &[]).0, Some(0));
 }
+
+#[test]
+fn the_manual_and_completions_go_to_standard_output() {
+    let (code, page, stderr) = output("man", &[]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(page.starts_with(".TH LETHEWIRE 1 "), "{page}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script, stderr) = output(&format!("completions {shell}"), &[]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.contains("healthcheck") && script.contains("ca-file"), "{shell}");
+    }
+    assert_eq!(output("completions csh", &[]).0, Some(2));
+}

@@ -7,9 +7,11 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments of arguments are the text of --help")]
 
+mod completions;
 mod config;
 mod harden;
 mod healthcheck;
+mod man;
 mod probe;
 mod remote;
 mod serve;
@@ -57,6 +59,10 @@ enum Command {
     Healthcheck(healthcheck::Args),
     /// Join a throw-away room from outside, as members do, and say how long each step took.
     Probe(probe::Args),
+    /// Print the manual page in roff: `lethewire man | man -l -`.
+    Man,
+    /// Print a script that completes the command line in a shell.
+    Completions(completions::Args),
 }
 
 const AFTER_HELP: &str = "\
@@ -90,6 +96,11 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Config(args) => config::run(&args, file),
         Command::Healthcheck(args) => healthcheck::run(&args, file),
+        Command::Man => written(|out| man::write(out)),
+        Command::Completions(args) => written(|out| {
+            completions::write(&args, out);
+            Ok(())
+        }),
         Command::Probe(args) => probe::run(args, file),
         Command::Serve => serve::run(file, &hardened),
         Command::Token(command) => token::run(command, file),
@@ -110,6 +121,14 @@ const UNUSABLE_CONFIGURATION: u8 = 78;
 /// Prints a result. A reader that has gone away is no failure.
 fn print(text: impl fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints what a function writes, as it is.
+fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> ExitCode {
+    let mut text = Vec::new();
+    write(&mut text).expect("writing to a Vec");
+    let _ = std::io::stdout().write_all(&text);
+    ExitCode::SUCCESS
 }
 
 /// Prints something for the person at the terminal.

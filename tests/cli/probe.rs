@@ -65,9 +65,19 @@ fn a_healthy_relay_is_measured_stage_by_stage_and_its_room_is_closed() {
     assert_eq!(report["members_sent_to"], Value::Null, "{report}");
     assert_eq!(report["stages_ms"].as_object().unwrap().len(), 6, "{report}");
 
-    let metrics = get(&relay.url("Health, metrics").replace("/health", ""), "/metrics");
-    for series in [r#"closed_total{reason="left"}"#, r#"closed_total{reason="room_closed"}"#] {
-        assert_eq!(value(&metrics, &format!("lethewire_websockets_{series}")), "2");
+    let operations = relay.url("Health, metrics").replace("/health", "");
+    let ended = |metrics: &str, reason| {
+        let series = format!("lethewire_websockets_closed_total{{reason=\"{reason}\"}}");
+        value(metrics, &series) == "2"
+    };
+    let begun = clock::now();
+    loop {
+        let metrics = get(&operations, "/metrics");
+        if ended(&metrics, "left") && ended(&metrics, "room_closed") {
+            break;
+        }
+        assert!(clock::now().since(begun) < PATIENCE, "{metrics}");
+        std::thread::yield_now();
     }
 }
 
