@@ -38,7 +38,7 @@ def main():
     check("manifests, strictly by their schemas; custom ones", manifests.check_schemas)
     check("manifests, by rules of ours", rules.check_rules)
     check("systemd's score of the unit, and the time to stop", packages.check_score, packages.check_stop)
-    check("the .rpm, and the .deb on a machine of its own", packages.check_packages)
+    check(".deb and .rpm, on a machine of their own", packages.check_packages)
     check("the released relay with the manifests' environment", running.check_running)
 
 

@@ -93,11 +93,11 @@ def check_contents(folder, deb, rpm):
     return len(in_rpm)
 
 
-def use(deb, folder):
-    """Installs and uses a package where nothing of it stays."""
+def use(deb, rpm, folder):
+    """Installs and uses the packages where nothing of it stays."""
     here = pathlib.Path(__file__).resolve().parent / "machine"
     done = subprocess.run(
-        [here / "boot.sh", folder, sys.executable, here / "inside.py", deb, folder]
+        [here / "boot.sh", folder, sys.executable, here / "inside.py", deb, rpm, folder]
     )
     output = pathlib.Path(folder) / "output"
     said = output.read_text().strip() if output.exists() else "nothing was started"
@@ -107,10 +107,10 @@ def use(deb, folder):
 
 
 def check_packages():
-    """Both packages, and what an administrator does with the .deb."""
+    """Both packages, and what an administrator does with them."""
     with tempfile.TemporaryDirectory() as folder:
         deb, rpm = build("deb", f"{folder}/deb"), build("rpm", f"{folder}/rpm")
         if deb.read_bytes() != build("deb", f"{folder}/again").read_bytes():
             raise SystemExit("the same binary made two different packages")
         files = check_contents(folder, deb, rpm)
-        return f"{files} files; {use(deb, folder)}"
+        return f"{files} files; {use(deb, rpm, folder)}"

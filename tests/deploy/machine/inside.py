@@ -1,7 +1,7 @@
-"""What an administrator does with the .deb, on a machine that is thrown away: install, start, use,
+"""What an administrator does with the packages, on a machine that is thrown away: install, start, use,
 restart with systemd's sockets, break, remove, purge.
 
-usage: inside.py PACKAGE FOLDER     (started by boot.sh; FOLDER gets the relay's log)
+usage: inside.py DEB RPM FOLDER     (started by boot.sh; FOLDER gets the relay's log)
 """
 
 import json
@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "clients"))
 
 import python_client as client  # noqa: E402
 
-PACKAGE, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
+DEB, RPM, FOLDER = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 MEMBERS, OPERATIONS = "http://127.0.0.1:8080", "http://127.0.0.1:9090"
 CONFIG, SECRET = (pathlib.Path("/etc/lethewire") / n for n in ("lethewire.env", "join-token.secret"))
 LOG = FOLDER / "relay.log"
@@ -56,7 +56,7 @@ def status(url):
 
 def installed():
     """There, and not started before anybody said so."""
-    run("dpkg", "-i", PACKAGE)
+    run("dpkg", "-i", DEB)
     user = pwd.getpwnam("lethewire")
     expect((user.pw_uid < 1000, user.pw_shell), (True, "/usr/sbin/nologin"), "the user")
     expect(oct(SECRET.stat().st_mode & 0o777), "0o600", "the secret's mode")
@@ -149,6 +149,18 @@ def gone():
     expect((CONFIG.exists(), SECRET.exists()), (False, False), "what is purged")
 
 
+def by_rpm():
+    """The other package has scripts of its own. What it depends on is not in rpm's list on this system."""
+    run("rpm", "--install", "--nodeps", RPM)
+    expect(oct(SECRET.stat().st_mode & 0o777), "0o600", "the secret's mode")
+    run("systemctl", "start", "lethewire.service")
+    expect(status(OPERATIONS + "/ready"), 200, "/ready")
+    run("rpm", "--erase", "--nodeps", "lethewire")
+    run("systemctl", "is-active", "lethewire.service", fails=True)
+    left = (pathlib.Path("/usr/bin/lethewire").exists(), CONFIG.exists(), SECRET.exists())
+    expect(left, (False, False, True), "binary, configuration and secret")
+
+
 def main():
     os.chdir("/")
     began = time.monotonic()
@@ -159,6 +171,7 @@ def main():
     ended_well()
     not_tried_for_ever()
     gone()
+    by_rpm()
     print(f"installed, started, used, restarted, removed in {time.monotonic() - began:.0f} s")
 
 
