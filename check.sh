@@ -123,7 +123,8 @@ step_canary() {
 
 step_docs() {
   need_program unshare util-linux ip iproute2 systemctl systemd redis-server redis-server redis-cli redis-tools \
-    openssl openssl curl curl nft nftables haproxy haproxy update-ca-certificates ca-certificates
+    openssl openssl curl curl nft nftables haproxy haproxy update-ca-certificates ca-certificates \
+    promtool prometheus amtool prometheus-alertmanager
   need_release
   python3 tests/docs/run.py
   # The site builder takes minutes to install; without it, only the list of the pages is checked.

@@ -22,20 +22,27 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FRESH = pathlib.Path(__file__).resolve().with_name("fresh.sh")
-DOCUMENTS = ["README.md", "docs/tuning.md", "docs/upgrades.md", "deploy/redis/README.md"]
+DOCUMENTS = [
+    "README.md",
+    "DEPLOYMENT.md",
+    "docs/tuning.md",
+    "docs/upgrades.md",
+    "deploy/redis/README.md",
+    "deploy/systemd/README.md",
+]
 # Documents whose commands something else runs; here, their syntax and the files that they name are checked.
 ELSEWHERE = {
     "BENCHMARKS.md": "written by bench/run.sh",
     "CONTRIBUTING.md": "its commands are check.sh itself",
     "deploy/kubernetes/README.md": "they are a cluster's; ./check.sh deploy validates what they apply",
     "deploy/packages/README.md": "./check.sh deploy installs and uses the package, on a machine of its own",
-    "deploy/systemd/README.md": "the same, by hand: ./check.sh deploy starts the unit",
     "docs/clients.md": "tests/clients/websocat.sh and python_client.py are its programs",
 }
 NAMESPACES = ["--net", "--mount", "--pid", "--uts", "--ipc", "--cgroup"]
@@ -201,7 +208,8 @@ def run(document):
         install = "install target/release/lethewire /usr/local/bin/lethewire"
         end = "stop_all\ntouch /out/passed\n"
         (work / "out/script").write_text("\n".join([PROLOGUE, install, *parts, end]))
-        command = ["unshare", *NAMESPACES, "--fork", "--kill-child", FRESH, work]
+        # Whatever ends this program ends the machine too.
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES, "--fork", "--kill-child", FRESH, work]
         done = subprocess.run(command, timeout=SECONDS_MAX, capture_output=True, text=True)
         judge(document, blocks, work / "out", done)
     return len(blocks) - len(unrun), len(unrun)
@@ -239,6 +247,7 @@ def check_completeness():
 def main():
     if os.geteuid():
         sys.exit("error: the documents are run in namespaces of their own, which only root can make")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     problems = []
     try:
         check_completeness()
