@@ -155,6 +155,38 @@ fn production_logs_json_and_nothing_else() {
 }
 
 #[test]
+fn the_log_says_which_check_turned_and_that_nobody_new_should_come_unless_told_not_to() {
+    let environment = [("LOG_FORMAT", "json"), ("MAX_MEMORY_BYTES", "1")];
+    let relay = Relay::start(&environment);
+    let turned = relay.line_with("a check turned");
+    let line: serde_json::Value = serde_json::from_str(&turned).unwrap();
+    let said = ["level", "check", "was", "status"].map(|field| line[field].as_str().unwrap());
+    assert_eq!(said, ["WARN", "memory", "pass", "fail"]);
+    let not_ready = relay.line_with("not ready");
+    let line: serde_json::Value = serde_json::from_str(&not_ready).unwrap();
+    assert_eq!((line["level"].as_str(), line["check"].as_str()), (Some("WARN"), Some("memory")));
+
+    let relay = Relay::start(&[
+        ("LOG_HEALTH_CHECK_FAILURES", "false"),
+        ("LOG_AGGREGATE_INTERVAL_S", "1"),
+        environment[0],
+        environment[1],
+    ]);
+    let mut said = String::new();
+    // Two rounds of the totals are a round of the checks at least.
+    for _ in 0..2 {
+        while let Ok(line) = relay.lines.recv_timeout(PATIENCE) {
+            said.push_str(&line);
+            if line.contains("\"totals\"") {
+                break;
+            }
+        }
+    }
+    assert!(said.contains("totals") && !said.contains("turned"), "{said}");
+    assert!(!said.contains("\"not ready\""), "{said}");
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     for (second, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let relay =
