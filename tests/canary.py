@@ -321,6 +321,8 @@ def check(environment):
     environment = {
         "LOG_LEVEL": "trace",
         "LOG_AGGREGATE_INTERVAL_S": "1",
+        # A line that is left out could be the one that tells.
+        "LOG_REPEATS_PER_MIN": "0",
         "TRUST_PROXY": "1",
         "INSTANCE_ID": shown,
         "MAX_TRACKED_ADDRESSES": logged,
@@ -362,6 +364,8 @@ def check_secrets(environment):
     environment = {
         "LOG_LEVEL": "trace",
         "LOG_AGGREGATE_INTERVAL_S": "1",
+        # A line that is left out could be the one that tells.
+        "LOG_REPEATS_PER_MIN": "0",
         "MAX_TRACKED_ADDRESSES": logged,
         "JOIN_TOKEN_SECRET": secret("JOIN_TOKEN_SECRET"),
         "CLUSTER_SECRET": secret("CLUSTER_SECRET"),
