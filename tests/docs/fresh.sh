@@ -1,15 +1,33 @@
 #!/usr/bin/env bash
 # Runs a script on a machine that is this one, and is thrown away: everything that is installed here, a
-# systemd of its own, an empty network, a copy of the project in /srv/lethewire. Root's, in new namespaces.
+# systemd of its own, an empty network, a copy of the project in /srv/lethewire. Needs root.
 #
-# usage: unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child fresh.sh <work folder>
+# usage: unshare --mount fresh.sh <work folder>
 #
 # The work folder has the project's copy in project/ and the script as out/script; out/ is /out in there.
 # Every other file that is written is in memory, over the machine's own, and gone at the end.
 set -euo pipefail
 readonly WORK=$1
 
-mount --make-rprivate /
+# Around the machine: whatever it starts is in one control group, which is removed behind it.
+if [[ ${2-} != inside ]]; then
+  mount --make-rprivate /
+  mkdir "$WORK/groups"
+  mount -t cgroup2 lethewire-docs "$WORK/groups"
+  group=$WORK/groups/lethewire-docs-$$
+  mkdir "$group"
+  echo $$ >"$group/cgroup.procs"
+  setpriv --pdeathsig KILL unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child \
+    "$0" "$WORK" inside || true
+  echo $$ >"$WORK/groups/cgroup.procs"
+  echo 1 >"$group/cgroup.kill"
+  until grep -qx 'populated 0' "$group/cgroup.events"; do
+    timeout 0.1 tail --follow /dev/null || true
+  done
+  find "$group" -depth -type d -exec rmdir {} +
+  exit
+fi
+
 mount -t tmpfs -o mode=755 lethewire-docs "$WORK/layer"
 mkdir "$WORK"/layer/{over,work,root}
 mount -t overlay lethewire-docs "$WORK/layer/root" \
