@@ -27,7 +27,7 @@ outside() {
   echo 1 >"$group/cgroup.kill"
   for _ in {1..100}; do
     grep -qx 'populated 0' "$group/cgroup.events" && break
-    sleep 0.05
+    timeout 0.05 tail --follow /dev/null || true
   done
   find "$group" -depth -type d -exec rmdir {} +
   umount "$groups"
