@@ -135,10 +135,17 @@ impl DrainLines {
 
     /// After each step.
     pub(super) fn step(&mut self, app: &App, now: Instant) {
-        if now >= self.next {
-            self.next = now.after(DRAIN_LINES);
+        if self.is_due(now) {
             info!(left = shown_members(app), "still draining");
         }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.next;
+        if is_due {
+            self.next = now.after(DRAIN_LINES);
+        }
+        is_due
     }
 }
 
@@ -190,6 +197,17 @@ mod tests {
                 ["INFO", "warn", "pass"],
             ]
         );
+    }
+
+    #[test]
+    fn a_drain_is_told_of_every_few_seconds_however_many_steps_it_takes() {
+        let at = |ms| Instant::START.after(Duration::from_millis(ms));
+        let mut lines = DrainLines::since(at(1000));
+        let told: Vec<_> =
+            (0..140).map(|step| 1000 + step * 100).filter(|ms| lines.is_due(at(*ms))).collect();
+        assert_eq!(told, [6000, 11_000]);
+        assert!(lines.is_due(at(60_000)), "a step that was late");
+        assert!(!lines.is_due(at(60_100)));
     }
 
     #[test]
