@@ -6,6 +6,8 @@
 mod front;
 #[path = "cli/probe.rs"]
 mod probe;
+#[path = "cli/top.rs"]
+mod top;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;

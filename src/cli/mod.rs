@@ -16,6 +16,7 @@ mod probe;
 mod remote;
 mod serve;
 mod token;
+mod top;
 
 use std::fmt;
 use std::io::Write as _;
@@ -59,6 +60,8 @@ enum Command {
     Healthcheck(healthcheck::Args),
     /// Join a throw-away room from outside, as members do, and say how long each step took.
     Probe(probe::Args),
+    /// Show what a running relay is doing, refreshed in place.
+    Top(top::Args),
     /// Print the manual page in roff: `lethewire man | man -l -`.
     Man,
     /// Print a script that completes the command line in a shell.
@@ -72,6 +75,7 @@ Examples:
   lethewire config --defaults              every key with its meaning, unit, range and default
   lethewire token mint --room new --cap sr
   lethewire healthcheck
+  lethewire top                            what a running relay is doing, in place
   lethewire probe https://relay.example    join a throw-away room from outside, and measure
 
 Environment (all variables: .env.production or `lethewire config --defaults`):
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => probe::run(args, file),
         Command::Serve => serve::run(file, &hardened),
         Command::Token(command) => token::run(command, file),
+        Command::Top(args) => top::run(&args),
     }
 }
 
