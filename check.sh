@@ -8,7 +8,7 @@ source .ci/tools.sh
 
 readonly STEPS=(
   fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs deploy cluster
-  observability bench instructions autobahn
+  container observability bench instructions autobahn
 )
 
 declare -rA ABOUT=(
@@ -29,6 +29,7 @@ declare -rA ABOUT=(
   [deploy]="manifests and scripts are valid, and run where they can"
   [cluster]="several relays on Redis: one order, no silent loss, calm and under chaos"
   [observability]="alerts, dashboard and runbook name what a loaded relay really exports"
+  [container]="the image is built and runs; docker-compose.yml serves members over TLS"
   [bench]="under load, every delivery arrives once and in order"
   [instructions]="no hot function takes more instructions than its bound"
   [autobahn]="Autobahn's cases against our frame reader"
@@ -158,6 +159,13 @@ step_observability() {
     redis-server redis-server
   need_release
   "$PYTHON" tests/observability/check.py tools alertmanager
+}
+
+step_container() {
+  need_python
+  need_node_modules web
+  need_container
+  tests/container/engine.sh "$TOOLS/container" "$PYTHON" tests/container/check.py
 }
 
 step_bench() {

@@ -71,6 +71,19 @@ need_cluster() {
     faketime faketime setpriv util-linux haproxy haproxy
 }
 
+# An engine for containers, and what its images are made of here.
+need_container() {
+  # Debian has some of them where only root looks.
+  PATH=$PATH:/usr/sbin
+  need_program dockerd docker.io docker-compose docker-compose iptables iptables gcc gcc \
+    redis-server redis-server redis-cli redis-tools caddy caddy busybox busybox-static \
+    openssl openssl ss iproute2 unshare util-linux chromium chromium
+  [[ -e /etc/ssl/certs/ca-certificates.crt ]] || install_packages ca-certificates
+  need_crate cargo-auditable 0.7.7 cargo-auditable
+  # The image is built without a network, so the crates have to be here.
+  retry cargo fetch --locked --quiet --target "$(rustc -vV | sed -n 's/^host: //p')"
+}
+
 need_websocat() {
   # Without TLS, which the tests do not use.
   need_crate websocat 1.14.1 websocat --no-default-features

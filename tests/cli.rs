@@ -156,6 +156,45 @@ fn production_logs_json_and_nothing_else() {
     assert_eq!(relay.exit_code(), Some(0));
 }
 
+/// `.env.production` as Docker and systemd read it, after these lines were filled in.
+fn production_template(secrets: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut text = include_str!("../.env.production").to_owned();
+    for (name, value) in secrets {
+        let empty = format!("\n#{name}=\n");
+        assert!(text.contains(&empty), "no line for {name}");
+        text = text.replace(&empty, &format!("\n{name}={value}\n"));
+    }
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    // A test listens on loopback only.
+    let pairs = pairs.filter(|(name, _)| *name != "HOST");
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn the_production_template_is_ready_once_two_secrets_are_filled_in() {
+    let other: String = SECRET.chars().rev().collect();
+    let filled = production_template(&[("JOIN_TOKEN_SECRET", SECRET), ("CLUSTER_SECRET", &other)]);
+    let filled: Vec<_> =
+        filled.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!(filled.contains(&("DEPLOYMENT_ENV", "production")), "{filled:?}");
+    let relay = Relay::start(&filled);
+    let line: serde_json::Value = serde_json::from_str(&relay.line_with("listening")).unwrap();
+    for listener in ["members", "operations"] {
+        let url = format!("http://{}/ready", line[listener].as_str().unwrap());
+        let (code, stdout, stderr) = output(&format!("healthcheck --url {url}"), &[]);
+        assert_eq!((code, stdout.as_str()), (Some(0), "ready\n"), "{url}: {stderr}");
+    }
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.exit_code(), Some(0));
+
+    let empty = production_template(&[]);
+    let empty: Vec<_> = empty.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (code, _, stderr) = output("serve", &empty);
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.contains("JOIN_TOKEN_SECRET"), "{stderr}");
+}
+
 #[test]
 fn the_log_says_which_check_turned_and_that_nobody_new_should_come_unless_told_not_to() {
     let environment = [("LOG_FORMAT", "json"), ("MAX_MEMORY_BYTES", "1")];

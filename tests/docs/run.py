@@ -41,6 +41,7 @@ DOCUMENTS = [
 ELSEWHERE = {
     "BENCHMARKS.md": "written by bench/run.sh",
     "CONTRIBUTING.md": "its commands are check.sh itself",
+    "deploy/compose/README.md": "./check.sh container builds and starts the same",
     "deploy/kubernetes/README.md": "they are a cluster's; ./check.sh deploy validates what they apply",
     "deploy/packages/README.md": "./check.sh deploy installs and uses the package, on a machine of its own",
     "docs/clients.md": "tests/clients/websocat.sh and python_client.py are its programs",
