@@ -29,7 +29,7 @@ use crate::core::limit::Instant;
 
 use backlog::{Backlog, is_transient};
 
-pub use backlog::{Bounds, FrameKind, Mark};
+pub use backlog::{Bounds, CopyCounts, FrameKind, Mark};
 
 #[cfg(lethewire_loom)]
 use loom::sync::{Mutex, MutexGuard};
@@ -62,16 +62,27 @@ impl Socket for tokio::net::TcpStream {
 /// What became of frames that were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Whether the outbox took them: they are written or wait for the socket.
-    pub accepted: bool,
+    /// What became of them as a whole.
+    pub fate: Fate,
     /// Bytes that the socket took at once.
     pub written: usize,
     /// Bytes that wait.
     pub queued: usize,
-    /// Volatile frames that were dropped to make room.
-    pub dropped_volatile: u64,
-    /// Data frames that were waiting and will not be sent, because the member is now closed.
-    pub dropped: u64,
+}
+
+/// What became of frames as a whole. The messages among them are counted in the bounds' copies if
+/// they are [`Fate::Waiting`] or [`Fate::GivenUp`], and nowhere else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing was taken: the connection is closing, or the socket broke.
+    #[default]
+    Refused,
+    /// The socket took all at once.
+    Written,
+    /// The socket took some or nothing; the rest waits, or gave way to it if it was volatile.
+    Waiting,
+    /// Too much would have waited: the member is closed as slow consumer.
+    GivenUp,
 }
 
 /// How things stand after [`Outbox::poll_drain`].
@@ -162,31 +173,32 @@ impl<S: Socket> Outbox<S> {
             },
         };
         if written == total {
-            return Sent { accepted: true, written, ..Sent::default() };
+            return Sent { fate: Fate::Written, written, queued: 0 };
         }
         let was_empty = state.backlog.is_none();
         let backlog = state.backlog_or_new(&self.bounds, now);
         backlog.push(parts, frames, written, now);
-        let dropped_volatile = backlog.make_room();
+        backlog.make_room();
         if backlog.fits() {
             if was_empty {
                 wake(state);
             }
             let queued = total - written;
-            return Sent { accepted: true, written, queued, dropped_volatile, dropped: 0 };
+            return Sent { fate: Fate::Waiting, written, queued };
         }
-        let dropped = give_up(state, now);
-        Sent { accepted: false, written, queued: 0, dropped_volatile, dropped }
+        give_up(state, now);
+        Sent { fate: Fate::GivenUp, written, queued: 0 }
     }
 
-    /// Closes the member as slow consumer without sending what waits for it; says how many data
-    /// frames that were. Does nothing to a member that is closing already.
-    pub fn evict(&self, now: Instant) -> u64 {
+    /// Closes the member as slow consumer without sending what waits for it. Does nothing, and says
+    /// so, to a member that is closing already or for whom nothing waits.
+    pub fn evict(&self, now: Instant) -> bool {
         let state = self.lock();
-        match (state.ending, &state.backlog) {
-            (Ending::No, Some(_)) => give_up(state, now),
-            _ => 0,
+        let waits = matches!((state.ending, &state.backlog), (Ending::No, Some(_)));
+        if waits {
+            give_up(state, now);
         }
+        waits
     }
 
     /// Sends what waited from the beginning together with the first frames.
@@ -204,16 +216,17 @@ impl<S: Socket> Outbox<S> {
         match backlog.write(&self.socket, now) {
             Ok(()) if backlog.is_empty() => {
                 state.backlog = None;
-                Sent { accepted: true, written: total, ..Sent::default() }
+                Sent { fate: Fate::Waiting, written: total, queued: 0 }
             }
             Err(e) if !is_transient(&e) => {
+                // They are in the backlog, and counted with it.
                 state.ending = Ending::Failed;
                 wake(state);
-                Sent::default()
+                Sent { fate: Fate::Waiting, ..Sent::default() }
             }
             Ok(()) | Err(_) => {
                 wake(state);
-                Sent { accepted: true, queued: total, ..Sent::default() }
+                Sent { fate: Fate::Waiting, written: 0, queued: total }
             }
         }
     }
@@ -292,12 +305,17 @@ impl<S: Socket> Outbox<S> {
         !matches!(self.lock().ending, Ending::No)
     }
 
-    /// Forgets what still waits, and says how many data frames that were.
-    pub fn abandon(&self) -> u64 {
+    /// Forgets what still waits.
+    pub fn abandon(&self) {
         let mut state = self.lock();
         state.ending = Ending::Failed;
         state.task = None;
-        state.backlog.take().map_or(0, |backlog| backlog.count(FrameKind::Data))
+        state.backlog = None;
+    }
+
+    /// Since when the oldest frame waits, if one does.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.lock().backlog.as_ref()?.oldest()
     }
 
     #[cfg(not(lethewire_loom))]
@@ -318,16 +336,14 @@ impl State {
     }
 }
 
-/// Puts the close of a slow consumer in the place of what waits; says how many data frames went.
-fn give_up(mut state: MutexGuard<'_, State>, now: Instant) -> u64 {
-    let dropped = state.backlog.as_mut().map_or(0, |backlog| {
-        let dropped = backlog.give_up();
+/// Puts the close of a slow consumer in the place of what waits.
+fn give_up(mut state: MutexGuard<'_, State>, now: Instant) {
+    if let Some(backlog) = &mut state.backlog {
+        backlog.give_up();
         backlog.push_close(Close::SlowConsumer, None, now);
-        dropped
-    });
+    }
     state.ending = Ending::Closing(Close::SlowConsumer);
     wake(state);
-    dropped
 }
 
 /// Wakes the member's task with the lock released.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use lethewire::core::close::Close;
 use lethewire::core::frame::close_frame;
 use lethewire::core::limit::Instant;
-use lethewire::outbox::{Bounds, FrameKind, Mark, Outbox, Outlook, Socket};
+use lethewire::outbox::{Bounds, Fate, FrameKind, Mark, Outbox, Outlook, Socket};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
@@ -64,7 +64,8 @@ impl Socket for Pipe {
 
 fn send(outbox: &Outbox<Pipe>, frame: &[u8]) -> bool {
     let mark = Mark { len: frame.len(), kind: FrameKind::Data };
-    outbox.send(&[IoSlice::new(frame)], std::iter::once(mark), Instant::START).accepted
+    let sent = outbox.send(&[IoSlice::new(frame)], std::iter::once(mark), Instant::START);
+    matches!(sent.fate, Fate::Written | Fate::Waiting)
 }
 
 /// The member's task: drains until the close frame is written.

@@ -20,7 +20,7 @@ use crate::core::id::{Jti, Kid, MemberId, RoomId};
 use crate::core::limit::Instant;
 use crate::core::record::Record;
 use crate::core::wire::Gone;
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Metrics, RoomOperation};
 
 /// Records and used tokens of all nodes.
 pub struct Shared {
@@ -140,7 +140,10 @@ impl Shared {
         };
         match self.change(room, close).await {
             closed @ (Ok(()) | Err(Failure::Refused(Refused::Closed))) => {
-                self.metrics.add(Count::RoomsClosed, u64::from(closed.is_ok()));
+                if closed.is_ok() {
+                    self.metrics.add(Count::RoomsClosed, 1);
+                    self.metrics.room_did(RoomOperation::Close);
+                }
                 self.announce(room, &Entry::Closed).await?;
                 closed
             }

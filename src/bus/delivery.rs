@@ -10,7 +10,7 @@ use super::Bus;
 use super::room::{Place, Received, Room, Told};
 use super::topic::{Attached, Delivery, Refused};
 use crate::core::id::Epoch;
-use crate::metrics::{BusRefusal, Count};
+use crate::metrics::{BusRefusal, Count, LimitHit};
 
 /// Rooms with something in their inbox, each once.
 #[derive(Default)]
@@ -82,6 +82,7 @@ impl Bus {
             Received::Ready => self.schedule(room),
             Received::Dropped => {
                 self.metrics.add(Count::BusInboxesDropped, 1);
+                self.metrics.limit_hit(LimitHit::BusInbox);
                 self.ask(room);
             }
         }

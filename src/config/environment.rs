@@ -104,8 +104,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("CORS_ALLOW_CREDENTIALS", "the relay has no cookies and no other credentials of browsers"),
     ("FEATURE_SLOW_CONSUMER_PROTECTION", "it is always on"),
     ("HTTP_KEEP_ALIVE_TIMEOUT_MS", "use HTTP_KEEP_ALIVE_MS"),
-    ("METRICS_COLLECTION_INTERVAL_MS", "metrics are collected when they are asked for"),
-    ("METRICS_EXPORT_PROMETHEUS", "use FEATURE_METRICS_ENDPOINT"),
     ("SERVICE_VERSION", "the version is built in"),
     ("WS_PING_TIMEOUT_MS", "use WS_PING_MISSES, in pings"),
 ];

@@ -39,7 +39,7 @@ pub use self::origin::Origins;
 pub use self::proxies::TrustProxy;
 pub use self::schema::{
     Admission, Bus, BusMode, Config, Cors, Deployment, Feature, Headers, Health, Heartbeat, Http,
-    Info, Limits, Log, LogFormat, Room, Server, Token,
+    Info, Limits, Log, LogFormat, Metrics, MetricsPrivacy, Room, Server, Token,
 };
 pub use self::show::Summary;
 pub use self::values::Switch;

@@ -15,6 +15,7 @@ use super::proxies::TrustProxy;
 use super::values::{self, Switch};
 use crate::core::admission::PaddingPolicy;
 use crate::core::token::Policy;
+use crate::metrics::Privacy;
 
 /// Everything that can be set, secrets excepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,7 @@ pub struct Config {
     pub server: Server,
     pub log: Log,
     pub health: Health,
+    pub metrics: Metrics,
     pub feature: Feature,
     pub cors: Cors,
     pub headers: Headers,
@@ -53,6 +55,17 @@ impl Config {
     /// Whether error answers say what was wrong with a request.
     pub fn detailed_errors(&self) -> bool {
         self.feature.detailed_errors.is_on(!self.is_production())
+    }
+
+    /// How closely what is shown follows what people do.
+    pub fn privacy(&self) -> Privacy {
+        let is_blurred = match self.metrics.privacy {
+            MetricsPrivacy::Auto => self.is_production(),
+            MetricsPrivacy::Blurred => true,
+            MetricsPrivacy::Exact => false,
+        };
+        let every = Duration::from_millis(self.metrics.interval_ms.into());
+        if is_blurred { Privacy::Blurred(every) } else { Privacy::Exact }
     }
 
     /// Whether log lines are JSON.
@@ -189,6 +202,28 @@ pub enum LogFormat {
     Json,
     /// For eyes.
     Pretty,
+}
+
+/// How the numbers of the operations listener are shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in config/default.toml")]
+pub struct Metrics {
+    pub privacy: MetricsPrivacy,
+    pub interval_ms: u32,
+    pub prometheus: bool,
+}
+
+/// How closely numbers follow what people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsPrivacy {
+    /// Blurred in production, exact in development.
+    Auto,
+    /// Snapshots in multiples of eight.
+    Blurred,
+    /// Every number is that of the moment.
+    Exact,
 }
 
 /// What is switched on.

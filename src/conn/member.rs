@@ -19,7 +19,7 @@ use crate::core::wire::{
     self, CLIENT_HEAD_MAX, ClientControl, ClientHead, Flags, OwnerOp, OwnerRequest, Refused, Target,
 };
 use crate::hub::{Hub, Seat, Session, Unsent};
-use crate::metrics::{Count, MessageClass};
+use crate::metrics::{Count, LimitHit, MessageClass, OwnerOperation};
 use crate::outbox::Outlook;
 
 /// A connection with a seat.
@@ -138,8 +138,9 @@ impl<'a> Member<'a> {
         if violates_padding && self.seat.padding() == PaddingPolicy::Enforce {
             return Err(End::told(Close::PaddingViolation));
         }
-        if let Err(exceeded) = self.meter.message(&config.limit, len, self.now) {
-            let wait = unless_over(exceeded)?;
+        if let Err((limit, exceeded)) = self.meter.message(&config.limit, len, self.now) {
+            self.hub.metrics().limit_hit(limit);
+            let wait = self.unless_out(exceeded)?;
             self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
             return Ok(());
         }
@@ -155,10 +156,13 @@ impl<'a> Member<'a> {
                 self.refuse(Refused::NoSuchMember, Some(head.reference), None);
             }
             Err(Unsent::SenderOver(wait)) => {
-                let wait = unless_over(self.meter.over(&config.limit, wait, self.now))?;
+                self.hub.metrics().limit_hit(LimitHit::Fanout);
+                let exceeded = self.meter.over(&config.limit, wait, self.now);
+                let wait = self.unless_out(exceeded)?;
                 self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
             }
             Err(Unsent::RoomOver(wait)) => {
+                self.hub.metrics().limit_hit(LimitHit::RoomFanout);
                 self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
             }
             Err(Unsent::Unavailable(wait)) => {
@@ -181,7 +185,8 @@ impl<'a> Member<'a> {
     fn on_control(&mut self, text: &[u8]) -> Result<(), End> {
         match ClientControl::parse(text).map_err(End::told)? {
             ClientControl::Ping { n } => {
-                self.meter.ping(&self.hub.config().limit, self.now).or_else(end_over)?;
+                let taken = self.meter.ping(&self.hub.config().limit, self.now);
+                self.unless_over(taken, LimitHit::Pings)?;
                 self.session.tell(&wire::pong(n), self.now);
             }
             ClientControl::Leave {} => return Err(End::told(Close::Left)),
@@ -202,10 +207,28 @@ impl<'a> Member<'a> {
             (OwnerOp::Close | OwnerOp::Lock | OwnerOp::Unlock, None) => None,
             _ => return Err(End::told(Close::BadFrame)),
         };
-        if let Err(refused) = self.seat.act(request.op, member, self.session, self.now) {
-            self.refuse(refused, None, None);
+        match self.seat.act(request.op, member, self.session, self.now) {
+            Ok(()) => self.hub.metrics().owner_did(match request.op {
+                OwnerOp::Close => OwnerOperation::Close,
+                OwnerOp::Lock => OwnerOperation::Lock,
+                OwnerOp::Unlock => OwnerOperation::Unlock,
+                OwnerOp::Kick => OwnerOperation::Kick,
+            }),
+            Err(refused) => self.refuse(refused, None, None),
         }
         Ok(())
+    }
+
+    /// Counts the limit, if it was exceeded, and ends the connection then.
+    fn unless_over(&self, taken: Result<(), Exceeded>, limit: LimitHit) -> Result<(), End> {
+        let Err(exceeded) = taken else { return Ok(()) };
+        self.hub.metrics().limit_hit(limit);
+        unless_over(exceeded).map(|_| ())
+    }
+
+    /// The wait, unless it was one refusal too many.
+    fn unless_out(&self, exceeded: Exceeded) -> Result<Duration, End> {
+        unless_over(exceeded).inspect_err(|_| self.hub.metrics().limit_hit(LimitHit::Strikes))
     }
 
     fn refuse(&self, why: Refused, reference: Option<u16>, wait: Option<Duration>) {
@@ -243,26 +266,25 @@ const fn unless_over(exceeded: Exceeded) -> Result<Duration, End> {
     }
 }
 
-fn end_over(exceeded: Exceeded) -> Result<(), End> {
-    unless_over(exceeded).map(|_| ())
-}
-
 impl Receiver for Member<'_> {
     fn bytes(&mut self, count: usize) -> Result<(), End> {
         self.session.heard();
         self.taken.read += count_of(count);
         let limits = &self.hub.config().limit;
-        self.meter.raw(limits, count, self.now).or_else(end_over)
+        let taken = self.meter.raw(limits, count, self.now);
+        self.unless_over(taken, LimitHit::RawBytes)
     }
 
     fn event(&mut self, event: Event<'_>) -> Result<(), End> {
         let limits = &self.hub.config().limit;
-        self.meter.frame(limits, self.now).or_else(end_over)?;
+        let taken = self.meter.frame(limits, self.now);
+        self.unless_over(taken, LimitHit::Frames)?;
         match event {
             Event::Message(Kind::Binary, payload) => self.on_data(payload)?,
             Event::Message(Kind::Text, mut payload) => self.on_control(payload.unmask())?,
             Event::Ping(payload) => {
-                self.meter.ping(limits, self.now).or_else(end_over)?;
+                let taken = self.meter.ping(limits, self.now);
+                self.unless_over(taken, LimitHit::Pings)?;
                 self.session.send_frame(Opcode::Pong, payload, self.now);
             }
             Event::Pong => self.hub.metrics().add(Count::PongsReceived, 1),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::Limits;
 use crate::core::limit::{Bucket, Instant, Limit};
+use crate::metrics::LimitHit;
 
 /// The buckets of one connection.
 #[derive(Default)]
@@ -66,20 +67,24 @@ impl Meter {
         limits: &Limits,
         payload: usize,
         now: Instant,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<(), (LimitHit, Exceeded)> {
         let messages = Limit::new(u64::from(limits.messages_per_10s), PERIOD);
         let bytes = Limit::new(u64::from(limits.bytes_per_10s), PERIOD);
         // On copies, so that what one bucket refuses costs nothing from the other.
         let (mut after_messages, mut after_bytes) = (self.messages, self.bytes);
         let taken = after_messages
             .take(&messages, 1, now)
-            .and_then(|()| after_bytes.take(&bytes, payload as u64, now));
+            .map_err(|wait| (LimitHit::Messages, wait))
+            .and_then(|()| {
+                let taken = after_bytes.take(&bytes, payload as u64, now);
+                taken.map_err(|wait| (LimitHit::Bytes, wait))
+            });
         match taken {
             Ok(()) => {
                 (self.messages, self.bytes) = (after_messages, after_bytes);
                 Ok(())
             }
-            Err(wait) => Err(self.over(limits, wait, now)),
+            Err((limit, wait)) => Err((limit, self.over(limits, wait, now))),
         }
     }
 
@@ -143,9 +148,10 @@ mod tests {
         let (limits, mut meter) = (limits(), Meter::default());
         assert_eq!(meter.message(&limits, 1, NOW), Ok(()));
         assert_eq!(meter.message(&limits, 1, NOW), Ok(()));
-        assert_eq!(meter.message(&limits, 1, NOW), Err(Exceeded::Refuse(5 * SECOND)));
-        assert_eq!(meter.message(&limits, 1, NOW), Err(Exceeded::Refuse(5 * SECOND)));
-        assert_eq!(meter.message(&limits, 1, NOW), Err(Exceeded::End(5 * SECOND)));
+        let over = |exceeded| Err((LimitHit::Messages, exceeded));
+        assert_eq!(meter.message(&limits, 1, NOW), over(Exceeded::Refuse(5 * SECOND)));
+        assert_eq!(meter.message(&limits, 1, NOW), over(Exceeded::Refuse(5 * SECOND)));
+        assert_eq!(meter.message(&limits, 1, NOW), over(Exceeded::End(5 * SECOND)));
     }
 
     #[test]
@@ -154,19 +160,20 @@ mod tests {
         for at in [0, 29, 30, 59, 60] {
             let now = NOW.after(at * SECOND);
             let over = meter.message(&limits, 1001, now);
-            assert!(matches!(over, Err(Exceeded::Refuse(_))), "{at}");
+            assert!(matches!(over, Err((_, Exceeded::Refuse(_)))), "{at}");
         }
         let over = meter.message(&limits, 1001, NOW.after(61 * SECOND));
-        assert!(matches!(over, Err(Exceeded::Refuse(_))));
+        assert!(matches!(over, Err((_, Exceeded::Refuse(_)))));
         let over = meter.message(&limits, 1001, NOW.after(62 * SECOND));
-        assert!(matches!(over, Err(Exceeded::End(_))));
+        assert!(matches!(over, Err((_, Exceeded::End(_)))));
     }
 
     #[test]
     fn bytes_count_as_well_and_a_refusal_costs_nothing() {
         let (limits, mut meter) = (limits(), Meter::default());
         assert_eq!(meter.message(&limits, 900, NOW), Ok(()));
-        assert_eq!(meter.message(&limits, 200, NOW), Err(Exceeded::Refuse(SECOND)));
+        let over = Err((LimitHit::Bytes, Exceeded::Refuse(SECOND)));
+        assert_eq!(meter.message(&limits, 200, NOW), over);
         assert_eq!(meter.message(&limits, 100, NOW), Ok(()));
     }
 }

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config::{BusAccess, Config};
 use crate::core::token::{Keys, Policy};
 use crate::hub::Hub;
-use crate::metrics::{Aggregate, Metrics, blurred};
+use crate::metrics::{Aggregate, Level, Metrics};
 
 /// What all requests of a relay share.
 pub struct App {
@@ -66,7 +66,7 @@ impl App {
     /// random bytes.
     pub fn new(config: Config, keys: Keys, access: Option<&BusAccess>) -> io::Result<Self> {
         let config = Arc::new(config);
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::with(config.privacy()));
         let records = Arc::new(Records::new((&*config).into()));
         let bus = match access {
             Some(access) => {
@@ -89,6 +89,7 @@ impl App {
         let policy = config.token.policy();
         let addresses = Addresses::of(&config, clock::now())?;
         let replay = feature.token_replay_protection.then(|| Replay::of(&config));
+        note_ceilings(&config, &metrics);
         let fixed = Fixed::new(&config).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, "headers.csp is no header value")
         })?;
@@ -120,15 +121,14 @@ impl App {
         self.memory.is_short() || self.hub.is_short_of_memory()
     }
 
-    /// The totals as they may be shown.
+    /// The totals as they may be shown, in the same snapshot as the metrics.
     pub fn totals(&self) -> Aggregate {
-        let totals = self.metrics.aggregate();
-        if self.config.is_production() { totals.blurred() } else { totals }
+        self.metrics.published(clock::now())
     }
 
     /// A number as it may be shown.
     pub fn shown(&self, n: u64) -> u64 {
-        if self.config.is_production() { blurred(n) } else { n }
+        self.metrics.rounded(n)
     }
 
     /// Why no new members should be sent here, if so.
@@ -164,6 +164,7 @@ impl App {
 
     /// Answers "not ready" and takes no new members from now on.
     pub fn start_draining(&self) {
+        self.metrics.drain_began(clock::now());
         self.draining.cancel();
     }
 
@@ -192,5 +193,19 @@ impl App {
 
     pub(super) fn ask_for_drain(&self) {
         self.drain_asked.cancel();
+    }
+}
+
+/// Shows how much there may be of what is limited.
+fn note_ceilings(config: &Config, metrics: &Metrics) {
+    let Config { limit, room, token, .. } = config;
+    for (level, most) in [
+        (Level::ConnectionsMax, limit.connections.into()),
+        (Level::RecordsMax, room.rooms_max.into()),
+        (Level::ReplayEntriesMax, token.replay_entries_max.into()),
+        (Level::QueuedBytesMax, limit.buffered_bytes),
+        (Level::MemoryBytesMax, limit.memory_bytes),
+    ] {
+        metrics.set_level(level, most);
     }
 }

@@ -25,9 +25,9 @@ use crate::admission::shared::Failure;
 use crate::clock;
 use crate::core::close::{Advice, Close};
 use crate::core::limit::Instant;
-use crate::core::token::{Cap, Claims, TokenError};
+use crate::core::token::{Cap, Claims, Fault, TokenError};
 use crate::hub::{Grant, Reservation};
-use crate::metrics::{Count, Refusal};
+use crate::metrics::{Count, Refusal, RoomOperation, Verdict};
 
 /// The subprotocol, which is also the protocol's version.
 pub(crate) const SUBPROTOCOL: &str = "lethewire.v1";
@@ -79,6 +79,9 @@ fn complete(
                 app.take_failure(from)?;
             }
             app.metrics.refused(why);
+            if why == Refusal::TokenUsed {
+                app.metrics.judged(Verdict::Used);
+            }
             Err(close)
         }
     };
@@ -152,8 +155,29 @@ impl<'request> Offer<'request> {
         if !self.version {
             return Err(Close::UnsupportedVersion.into());
         }
-        let verified = app.keys.verify(&app.policy, self.token?, clock::unix_now());
+        let judged = |verdict| app.metrics.judged(verdict);
+        let token = self.token.inspect_err(|close| {
+            judged(if *close == Close::TokenMissing { Verdict::Missing } else { Verdict::Several });
+        })?;
+        let verified = app.keys.verify(&app.policy, token, clock::unix_now());
+        judged(verified.as_ref().map_or_else(|error| verdict_of(*error), |_| Verdict::Valid));
         Ok(verified.map_err(TokenError::close)?)
+    }
+}
+
+/// How a token that is refused for what it says is counted.
+const fn verdict_of(error: TokenError) -> Verdict {
+    match error {
+        TokenError::Missing => Verdict::Missing,
+        TokenError::Expired => Verdict::Expired,
+        TokenError::Invalid(fault) => match fault {
+            Fault::Length | Fault::Segments | Fault::Encoding | Fault::Header => Verdict::Malformed,
+            Fault::Algorithm | Fault::Type => Verdict::Algorithm,
+            Fault::Key => Verdict::Key,
+            Fault::Signature => Verdict::Signature,
+            Fault::Audience | Fault::Issuer => Verdict::Audience,
+            _ => Verdict::Claims,
+        },
     }
 }
 
@@ -194,8 +218,7 @@ fn admit(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
     if makes_room(app, claims) {
         let options = *app.records.ceilings();
         let made = app.records.create(&claims.room, None, options, now);
-        let made = made.map_err(Failure::from)?;
-        app.metrics.add(Count::RecordsMade, u64::from(made.new));
+        count_made(app, made.map_err(Failure::from)?.new);
     }
     take_place(app, claims, now)
 }
@@ -206,7 +229,7 @@ async fn admit_shared(app: &App, claims: &Claims) -> Result<Reservation, Refused
     shared.load(&claims.room).await?;
     if makes_room(app, claims) {
         let made = shared.create(&claims.room, None, *app.records.ceilings()).await?;
-        app.metrics.add(Count::RecordsMade, u64::from(made.new));
+        count_made(app, made.new);
     }
     // Held until the place is taken, so that the room stays attached.
     let _door = match app.records.view(&claims.room) {
@@ -223,6 +246,13 @@ async fn admit_shared(app: &App, claims: &Claims) -> Result<Reservation, Refused
         }
     }
     Ok(reservation)
+}
+
+fn count_made(app: &App, is_new: bool) {
+    if is_new {
+        app.metrics.add(Count::RecordsMade, 1);
+        app.metrics.room_did(RoomOperation::Create);
+    }
 }
 
 /// Whether the token is to make its room; an application's backend has no other way.

@@ -17,7 +17,7 @@ use crate::admission::records::Refused;
 use crate::admission::shared::{Failure, Shared};
 use crate::clock;
 use crate::core::id::RoomId;
-use crate::metrics::Route as Counted;
+use crate::metrics::{Level, Route as Counted};
 
 /// Answers one request of the operations listener.
 pub(super) async fn answer_to(app: &App, request: Request<Incoming>) -> Answer {
@@ -85,7 +85,9 @@ fn ready(app: &App) -> Answer {
 
 fn metrics(app: &App, headers: &HeaderMap) -> Answer {
     let now = clock::now();
-    if wants_json(headers) {
+    app.metrics.set_level(Level::Ready, status::ready(app).is_ok().into());
+    app.metrics.set_level(Level::BusUp, (!app.is_cut_off()).into());
+    if !app.config.metrics.prometheus || wants_json(headers) {
         let body = app.metrics.encode_json(now, clock::unix_now());
         return answer(StatusCode::OK, "application/json", body);
     }

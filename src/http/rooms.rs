@@ -22,7 +22,7 @@ use crate::core::admission::{
 use crate::core::id::{Jti, MemberId, RoomId};
 use crate::core::limit::Instant;
 use crate::core::token::Cap;
-use crate::metrics::{Count, Refusal};
+use crate::metrics::{Count, OwnerOperation, Refusal, RoomOperation};
 
 /// `POST /v1/rooms`: makes a room, or restores it, and hands out a token for it.
 pub(super) async fn create(
@@ -111,7 +111,10 @@ pub(super) async fn rule(app: &App, body: &JsonBody, from: IpAddr) -> Result<Ans
         None => op.here(app, &room),
     };
     match done {
-        Ok(true) => Ok(empty(StatusCode::NO_CONTENT)),
+        Ok(true) => {
+            app.metrics.owner_did(op.counted());
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
         Ok(false) => Err(Kind::NotFound.into()),
         Err(Failure::Refused(Refused::Unknown)) => Err(not_admitted(app, from)),
         Err(failure) => Err(refused(app, failure)),
@@ -127,6 +130,17 @@ enum Op {
 }
 
 impl Op {
+    /// Under what it is counted.
+    const fn counted(&self) -> OwnerOperation {
+        match self {
+            Self::Close => OwnerOperation::Close,
+            Self::Lock(true) => OwnerOperation::Lock,
+            Self::Lock(false) => OwnerOperation::Unlock,
+            Self::Kick(_) => OwnerOperation::Kick,
+            Self::Limits(_) => OwnerOperation::Options,
+        }
+    }
+
     /// Does it on a node of its own. False if there is nobody to kick.
     fn here(&self, app: &App, room: &RoomId) -> Result<bool, Failure> {
         let now = clock::now();
@@ -168,7 +182,12 @@ async fn make(
         None => app.records.create(room, owner, options, now).map_err(Failure::from),
     };
     let made = made.map_err(|failure| refused(app, failure))?;
-    app.metrics.add(Count::RecordsMade, u64::from(made.new));
+    if made.new {
+        app.metrics.add(Count::RecordsMade, 1);
+        app.metrics.room_did(RoomOperation::Create);
+    } else {
+        app.metrics.room_did(RoomOperation::Restore);
+    }
     Ok(made.new)
 }
 

@@ -11,7 +11,9 @@
 use std::cell::RefCell;
 
 use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
+use crate::core::limit::Instant;
 use crate::core::wire::{RELAY_HEAD, RelayHead};
+use crate::metrics::Spread;
 use crate::outbox::{FrameKind, Mark};
 
 /// A seat's place in its room.
@@ -59,6 +61,10 @@ pub(super) struct Batch {
     sorted: Vec<Cut>,
     /// Where in `sorted` each seat's begin, and behind the last one where they end.
     starts: Vec<u32>,
+    /// To how many members each message is addressed.
+    spread: Spread,
+    /// When the first message was read.
+    begun: Option<Instant>,
 }
 
 impl Batch {
@@ -70,6 +76,18 @@ impl Batch {
     /// The place of the next shared frame: where a newcomer's stream begins.
     pub(super) fn position(&self) -> u32 {
         self.shared.count()
+    }
+
+    /// Notes to how many members the message that was just added is addressed, and when it was
+    /// read.
+    pub(super) fn address(&mut self, receivers: u64, read_at: Instant) {
+        self.spread.add(receivers);
+        self.begun.get_or_insert(read_at);
+    }
+
+    /// To how many members each message is addressed, and when the first of them was read.
+    pub(super) const fn addressed(&self) -> (&Spread, Option<Instant>) {
+        (&self.spread, self.begun)
     }
 
     /// A message for everybody but its sender.
@@ -194,6 +212,8 @@ impl Batch {
         self.shared.clear();
         self.private.clear();
         self.cuts.clear();
+        self.spread = Spread::default();
+        self.begun = None;
     }
 
     /// Appends to `runs` what a seat of a sealed batch hears from place `from` on: of the shared

@@ -73,6 +73,8 @@ pub(super) struct Log<S> {
     fanout: Bucket,
     /// Counts joins and leaves, for the audience to be brought up to date.
     changes: u64,
+    /// Members who hear what the room says.
+    hearing: u64,
     ended: bool,
 }
 
@@ -126,6 +128,7 @@ impl<S> Default for Log<S> {
             pending: None,
             fanout: Bucket::default(),
             changes: 0,
+            hearing: 0,
             ended: false,
         }
     }
@@ -197,6 +200,7 @@ impl<S: Clone> Log<S> {
         let seat = SeatIndex::try_from(key).expect("a room has fewer members than that");
         self.by_member.insert(member, seat);
         self.changes += 1;
+        self.hearing += u64::from(hears);
         seat
     }
 
@@ -208,6 +212,7 @@ impl<S: Clone> Log<S> {
         let seat = self.seats.try_remove(speaker.seat as usize)?;
         self.by_member.remove(&speaker.member);
         self.changes += 1;
+        self.hearing -= u64::from(seat.hears);
         Some(seat.handle)
     }
 
@@ -306,6 +311,15 @@ impl<S: Clone> Log<S> {
         let flags = if volatile { Flags::VOLATILE } else { Flags::default() };
         let direct = target.is_some();
         Ok(Some((RelayHead { direct, flags, from: speaker.member, seq }, target)))
+    }
+
+    /// To how many members here a message goes: to one, or to all that hear but its sender.
+    pub(super) fn receivers(&self, sender: Option<SeatIndex>, is_direct: bool) -> u64 {
+        if is_direct {
+            return 1;
+        }
+        let sender = sender.and_then(|seat| self.seats.get(seat as usize));
+        self.hearing - u64::from(sender.is_some_and(|sender| sender.hears))
     }
 
     /// Whether this member still has this seat.

@@ -33,7 +33,7 @@ use crate::core::id::{Epoch, MemberId, RoomId};
 use crate::core::limit::{Instant, Limit};
 use crate::core::token::Cap;
 use crate::core::wire::{self, OwnerOp, Refused, Welcome, WelcomeLimits};
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Metrics, RoomOperation};
 use crate::outbox::{Bounds, Outbox};
 use errands::Errands;
 use log::FanoutLimits;
@@ -102,6 +102,7 @@ impl Hub {
             usize::try_from(limit.buffered_bytes).unwrap_or(usize::MAX),
         );
         let sessions = Arc::new(Sessions::new(periods, bounds));
+        metrics.watch_queues(Arc::clone(sessions.bounds()));
         let common = Arc::new(Common {
             sessions: Arc::clone(&sessions),
             metrics: Arc::clone(&metrics),
@@ -258,6 +259,7 @@ impl Hub {
     pub fn close_room(&self, room: &RoomId, now: Instant) {
         if self.records.close(room).is_ok() {
             self.metrics.add(Count::RoomsClosed, 1);
+            self.metrics.room_did(RoomOperation::Close);
         }
         self.end_room(room, now);
     }
@@ -307,6 +309,7 @@ impl Hub {
         self.sessions.sweep(&mut self.random(), &self.metrics, now);
         for room in self.records.expire(now) {
             self.metrics.add(Count::RecordsExpired, 1);
+            self.metrics.room_did(RoomOperation::Expire);
             self.end_room(&room, now);
         }
         if self.common.bus.is_some() {

@@ -364,17 +364,26 @@ impl<S: Clone> Replica<S> {
         let direct = head.target != Target::Room;
         let relayed = RelayHead { direct, flags, from, seq };
         let sender = self.seat_of(from);
+        let echo = sender.filter(|_| head.flags.contains(Flags::ECHO));
+        let mut receivers = u64::from(echo.is_some());
         match head.target {
-            Target::Room => log.batch().0.say_plain(kind, &relayed, payload, sender),
+            Target::Room => {
+                receivers += log.receivers(sender, false);
+                log.batch().0.say_plain(kind, &relayed, payload, sender);
+            }
             Target::Member(to) => {
                 if let Some(seat) = self.seat_of(to) {
+                    receivers += 1;
                     log.batch().0.say_plain_to(kind, &relayed, payload, seat);
                 }
             }
         }
+        if receivers > 0 {
+            log.batch().0.address(receivers, now);
+        }
         let Some(sender) = sender else { return };
         let batch = log.batch().0;
-        if head.flags.contains(Flags::ECHO) {
+        if echo.is_some() {
             let echo = RelayHead { flags: flags.with(Flags::ECHO), ..relayed };
             batch.say_plain_to(kind, &echo, payload, sender);
         }

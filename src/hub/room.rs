@@ -14,6 +14,7 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::bus::Bus;
+use crate::clock;
 use crate::core::close::Close;
 use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
 use crate::core::id::{Epoch, MemberId, RoomId};
@@ -199,12 +200,15 @@ impl Room {
             return Ok(None);
         };
         let kind = kind_of(head);
+        let echo = head.flags.contains(Flags::ECHO);
+        let receivers = log.receivers(Some(speaker.seat), target.is_some()) + u64::from(echo);
         let (batch, duty) = log.batch();
+        batch.address(receivers, now);
         match target {
             None => batch.say(kind, &relay_head, payload, skip, speaker.seat),
             Some(seat) => batch.say_to(kind, &relay_head, payload, skip, seat),
         }
-        if head.flags.contains(Flags::ECHO) {
+        if echo {
             batch.say_to(kind, &echo_of(&relay_head), payload, skip, speaker.seat);
         }
         if head.flags.contains(Flags::ACK) {
@@ -247,8 +251,11 @@ impl Room {
         let Some((relay_head, target)) = log.accept(speaker, head, charge)? else {
             return Ok(None);
         };
-        let pending = log.take_for(audience);
+        let echo = head.flags.contains(Flags::ECHO) && target != Some(speaker.seat);
+        let receivers = log.receivers(Some(speaker.seat), target.is_some()) + u64::from(echo);
+        let mut batch = log.take_for(audience).unwrap_or_else(batch::take_spare);
         drop(log);
+        batch.address(receivers, now);
         let payload = payload.unmask().get(skip..).unwrap_or_default();
         let kind = kind_of(head);
         let large = Large {
@@ -262,7 +269,7 @@ impl Room {
             payload,
             kind,
         };
-        self.write(audience, pending, Some(&large), now);
+        self.write(audience, batch, Some(&large), now);
         if !head.flags.contains(Flags::ACK) {
             return Ok(Some(Duty::None));
         }
@@ -292,8 +299,8 @@ impl Room {
 
     fn flush_to(&self, audience: &mut Audience<Arc<Session>>, now: Instant) {
         let pending = self.log().take_for(audience);
-        if pending.is_some() {
-            self.write(audience, pending, None, now);
+        if let Some(batch) = pending {
+            self.write(audience, batch, None, now);
         }
     }
 
@@ -302,11 +309,10 @@ impl Room {
     fn write(
         &self,
         audience: &mut Audience<Arc<Session>>,
-        pending: Option<Box<Batch>>,
+        mut batch: Box<Batch>,
         large: Option<&Large<'_>>,
         now: Instant,
     ) {
-        let mut batch = pending.unwrap_or_else(batch::take_spare);
         batch.seal();
         let mut tally = Tally::default();
         {
@@ -330,7 +336,9 @@ impl Room {
             }
         }
         let Common { sessions, metrics, batch_bytes, .. } = &*self.common;
-        tally.report(metrics);
+        // One look at the clock for all that was written: the flush is an event of its own.
+        let (spread, begun) = batch.addressed();
+        tally.report(spread, begun.map(|begun| clock::now().since(begun)), metrics);
         batch::give_back(batch, batch_bytes * 2);
         sessions.keep_within_bounds(metrics, now);
     }

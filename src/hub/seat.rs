@@ -20,7 +20,7 @@ use crate::hub::room::{Room, Sender};
 use crate::hub::session::{Registered, Session};
 use crate::hub::shared::Seating;
 use crate::hub::{Grant, Hub, random};
-use crate::metrics::{Count, Dropped, MemberGauge};
+use crate::metrics::{Count, MemberGauge};
 
 /// A promised seat. Dropping it gives the promise back.
 pub struct Reservation {
@@ -299,7 +299,6 @@ impl Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         self.hub.sessions.remove(&self.entered);
-        let dropped = self.session.outbox().abandon();
-        self.hub.metrics.dropped(Dropped::Closed, dropped);
+        self.session.outbox().abandon();
     }
 }

@@ -17,7 +17,7 @@ use crate::core::frame::{Opcode, frame};
 use crate::core::limit::Instant;
 use crate::core::wire;
 use crate::hub::random::Random;
-use crate::metrics::{Count, Dropped, Metrics};
+use crate::metrics::{Count, LimitHit, Metrics};
 use crate::outbox::{Bounds, FrameKind, Mark, Outbox};
 
 /// One upgraded connection: its socket, and whether it shows signs of life.
@@ -124,7 +124,8 @@ impl Sessions {
             && let Some(worst) = self.most_queued()
         {
             metrics.add(Count::Evictions, 1);
-            metrics.dropped(Dropped::SlowConsumer, worst.outbox.evict(now));
+            metrics.limit_hit(LimitHit::BufferedBytes);
+            worst.outbox.evict(now);
         }
     }
 
@@ -183,7 +184,13 @@ impl Sessions {
 
     /// Pings who is due, and closes who is lost, stalled or over.
     pub(super) fn sweep(&self, random: &mut Random, metrics: &Metrics, now: Instant) {
-        self.each(|entry| self.periods.tend(entry, random, metrics, now));
+        let mut oldest = None;
+        self.each(|entry| {
+            self.periods.tend(entry, random, metrics, now);
+            oldest = oldest.into_iter().chain(entry.session.outbox.oldest()).min();
+        });
+        let age = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        metrics.set_queue_oldest(age);
         self.keep_within_bounds(metrics, now);
     }
 
@@ -223,11 +230,15 @@ impl Periods {
         } else if entry.ends_at.is_some_and(|end| end <= now) {
             session.outbox.close(Close::SessionExpired, None, now);
         } else if session.outbox.is_late(self.stall, self.age, now) {
-            metrics.dropped(Dropped::SlowConsumer, session.outbox.evict(now));
+            if session.outbox.evict(now) {
+                metrics.limit_hit(LimitHit::OutboxAge);
+            }
         } else if entry.next_ping <= now {
             entry.next_ping = now.after(self.ping.mul_f64(random.between(0.8, 1.2)));
             if session.unanswered.fetch_add(1, Ordering::Relaxed) >= self.misses {
-                session.outbox.close(Close::HeartbeatLost, None, now);
+                if session.outbox.close(Close::HeartbeatLost, None, now) {
+                    metrics.add(Count::HeartbeatsLost, 1);
+                }
             } else {
                 metrics.add(Count::PingsSent, 1);
                 session.send_frame(Opcode::Ping, b"", now);

@@ -24,7 +24,7 @@ use crate::hub::log::{Charge, Duty, Unsent};
 use crate::hub::replica::{BACK_WITHIN, Demand, Greeting, Joiner, Receipt, Replica};
 use crate::hub::room::Room;
 use crate::hub::session::Session;
-use crate::metrics::Count;
+use crate::metrics::{Count, LimitHit};
 
 /// What a room has more when it is shared.
 pub(super) struct Shared {
@@ -147,7 +147,11 @@ impl Room {
     ) -> Result<Option<Duty>, Unsent> {
         let mut replica = shared.replica();
         let log = self.log();
-        replica.say(&log, from, head, payload, charge)
+        let said = replica.say(&log, from, head, payload, charge);
+        if matches!(said, Err(Unsent::Unavailable(_))) && !replica.is_down() {
+            self.common().metrics.limit_hit(LimitHit::BusOutgoing);
+        }
+        said
     }
 
     /// Frees the member's seat, if it still has it, and publishes that it is gone.

@@ -7,6 +7,7 @@
 //! or anything else that a peer chose, which bounds both the memory and the leak. No clock is read
 //! here.
 
+mod blur;
 mod bus;
 mod closed;
 mod count;
@@ -20,10 +21,12 @@ mod refusal;
 mod source;
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use self::blur::{Blur, STEP};
 use self::histogram::SUM;
 use self::process::{Process, Runtime};
 use self::source::{
@@ -32,6 +35,7 @@ use self::source::{
 };
 use crate::core::close::Close;
 use crate::core::limit::{Instant, UnixSeconds};
+use crate::outbox::Bounds;
 
 pub use self::bus::{BusRefusal, LinkState};
 pub use self::count::{Count, Level};
@@ -45,12 +49,38 @@ pub use self::refusal::Refusal;
 /// All metrics of one relay. Each relay has its own, so that tests can run side by side.
 pub struct Metrics {
     source: Source,
+    /// The last snapshot, where single acts must not show.
+    blur: Option<Mutex<Blur>>,
+}
+
+/// How closely numbers follow what people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// As closely as there is: every number is that of the moment.
+    Exact,
+    /// A snapshot no more often than this, in multiples of eight; no single act shows.
+    Blurred(Duration),
 }
 
 impl Metrics {
-    /// Creates all metrics at zero.
+    /// Creates all metrics at zero, to be shown as they are.
     pub fn new() -> Self {
-        Self { source: Source::new() }
+        Self::with(Privacy::Exact)
+    }
+
+    /// Creates all metrics at zero.
+    pub fn with(privacy: Privacy) -> Self {
+        let blur = match privacy {
+            Privacy::Exact => None,
+            Privacy::Blurred(every) => Some(Mutex::new(Blur::new(every))),
+        };
+        Self { source: Source::new(), blur }
+    }
+
+    /// A number that people move, as it may be shown: rounded up to a multiple of eight where
+    /// single acts must not show. What [`Metrics::published`] has is better taken from there.
+    pub const fn rounded(&self, value: u64) -> u64 {
+        if self.blur.is_some() { value.next_multiple_of(STEP) } else { value }
     }
 
     /// Adds `n` to a counter, on the calling thread's own stripe.
@@ -145,6 +175,13 @@ impl Metrics {
         self.source.queue_oldest_ms.store(millis, Ordering::Relaxed);
     }
 
+    /// Shows from now on what waits within these bounds, and what became of it; only the first time
+    /// counts.
+    pub fn watch_queues(&self, bounds: Arc<Bounds>) {
+        // Set before: those stay.
+        let _ = self.source.bounds.set(bounds);
+    }
+
     /// Notes that the relay is about to stop; only the first time counts.
     pub fn drain_began(&self, now: Instant) {
         // Set before: that one stays.
@@ -199,17 +236,21 @@ impl Metrics {
         let mut reading = self.source.read(now);
         reading.process = Process::read();
         reading.runtime = self.source.runtime.get().map(Runtime::read).unwrap_or_default();
-        reading
+        match &self.blur {
+            Some(blur) => blur.lock().unwrap_or_else(PoisonError::into_inner).show(&reading, now),
+            None => reading,
+        }
     }
 
-    /// All values at this moment, for the periodic log line and for tests.
+    /// All values at this moment, for the relay itself and for tests; not to be shown to anybody.
     pub fn aggregate(&self) -> Aggregate {
-        Aggregate {
-            cells: self.source.sums(),
-            connections: self.source.connections.load(Ordering::Relaxed),
-            members: self.source.members.load(Ordering::Relaxed),
-            rooms: self.source.rooms.load(Ordering::Relaxed),
-        }
+        Aggregate::of(&self.source.read(Instant::START))
+    }
+
+    /// All values as they may be shown at this moment, for `/health` and the periodic log line: in
+    /// the same snapshot as the metrics, where there are snapshots.
+    pub fn published(&self, now: Instant) -> Aggregate {
+        Aggregate::of(&self.reading(now))
     }
 }
 
@@ -223,6 +264,13 @@ impl Default for Metrics {
 #[derive(Clone)]
 pub struct Aggregate {
     cells: [u64; CELLS],
+    /// Copies of messages that waited for slow members at that moment.
+    pub copies_queued: u64,
+    /// Bytes that waited for slow members at that moment.
+    pub queued_bytes: u64,
+    /// Resident memory of the process at that moment, in bytes; 0 in [`Metrics::aggregate`].
+    pub resident_bytes: u64,
+    levels: [u64; Level::ALL.len()],
     /// Sockets open at that moment.
     pub connections: u64,
     /// Members in rooms at that moment.
@@ -232,6 +280,24 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
+    const fn of(reading: &Reading) -> Self {
+        Self {
+            cells: reading.cells,
+            copies_queued: reading.copies_queued,
+            queued_bytes: reading.queued_bytes,
+            resident_bytes: reading.process.resident_bytes,
+            levels: reading.levels,
+            connections: reading.connections,
+            members: reading.members,
+            rooms: reading.rooms,
+        }
+    }
+
+    /// How one of the gauges that are not counted stood.
+    pub fn level(&self, level: Level) -> u64 {
+        self.levels.get(level as usize).copied().unwrap_or(0)
+    }
+
     /// What was counted after `earlier`. The gauges stay those of this moment.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -240,18 +306,6 @@ impl Aggregate {
             *cell = cell.saturating_sub(*before);
         }
         difference
-    }
-
-    /// The same with every number rounded up to a multiple of eight, so that what one person does
-    /// is seldom seen in it.
-    #[must_use]
-    pub fn blurred(&self) -> Self {
-        Self {
-            cells: self.cells.map(blurred),
-            connections: blurred(self.connections),
-            members: blurred(self.members),
-            rooms: blurred(self.rooms),
-        }
     }
 
     /// The value of a counter.
@@ -318,11 +372,6 @@ impl Aggregate {
     fn cell(&self, at: usize) -> u64 {
         self.cells.get(at).copied().unwrap_or(0)
     }
-}
-
-/// A number rounded up to a multiple of eight.
-pub fn blurred(n: u64) -> u64 {
-    n.checked_next_multiple_of(8).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

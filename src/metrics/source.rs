@@ -17,7 +17,7 @@ use super::process::{Process, Runtime};
 use super::refusal::Refusal;
 use crate::core::close::Close;
 use crate::core::limit::Instant;
-use crate::outbox::Bounds;
+use crate::outbox::{Bounds, CopyCounts};
 
 /// The classes of HTTP answers.
 pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -119,8 +119,29 @@ impl Source {
         }
     }
 
-    /// The counters of this moment.
+    /// The counters of this moment, those of the outboxes included.
     pub(super) fn sums(&self) -> [u64; CELLS] {
+        let mut sums = self.stripes_summed();
+        let copies = self.copies();
+        for (at, copies) in [
+            (Count::CopiesDelivered as usize, copies.delivered),
+            (DROPPED + Dropped::Volatile as usize, copies.volatile),
+            (DROPPED + Dropped::SlowConsumer as usize, copies.given_up),
+            (DROPPED + Dropped::Closed as usize, copies.closed),
+        ] {
+            if let Some(sum) = sums.get_mut(at) {
+                *sum += copies;
+            }
+        }
+        sums
+    }
+
+    /// What became of copies that did not go out at once.
+    pub(super) fn copies(&self) -> CopyCounts {
+        self.bounds.get().map_or_else(CopyCounts::default, |bounds| bounds.copies())
+    }
+
+    fn stripes_summed(&self) -> [u64; CELLS] {
         let mut sums = [0_u64; CELLS];
         for stripe in &self.stripes {
             for (sum, cell) in sums.iter_mut().zip(&stripe.0) {
@@ -144,7 +165,7 @@ impl Source {
             links: self.bus.links(),
             round_trip_us: self.bus.round_trip_us(),
             queued_bytes: queued as u64,
-            copies_queued: 0,
+            copies_queued: self.copies().queued,
             queue_oldest_ms: load(&self.queue_oldest_ms),
             uptime_s: now.since(Instant::START).as_secs(),
             drain: self.drain_began.get().map(|began| now.since(*began)),

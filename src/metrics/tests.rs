@@ -1,5 +1,6 @@
 //! Tests of the metrics as a whole: names, labels, sums, forms of output.
 
+use super::export::PREFIX;
 use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -227,4 +228,74 @@ fn the_bus_is_up_or_down_and_its_round_trip_is_measured() {
     shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_seconds 0.000001"]);
     metrics.set_round_trip(None);
     shows(["links{state=\"up\"} 2", "links{state=\"down\"} 1", "round_trip_seconds 0.0"]);
+}
+
+/// The list of `docs/metrics.md`, as the code has it: a table of all metrics, and one of the values
+/// of each label.
+fn document() -> String {
+    let reading = Metrics::new().source.read(at(0));
+    let mut lines = vec![
+        "| metric | type | unit | labels | meaning |".to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+    ];
+    let relay = families::of_relay(&reading).into_iter().map(|family| (PREFIX, family));
+    let process = families::of_process(&reading.process).into_iter().map(|family| ("", family));
+    for (prefix, family) in relay.chain(process) {
+        let unit = family.unit.as_ref().map_or("", |unit| unit.as_str());
+        let joined = [prefix, family.name, unit].map(ToOwned::to_owned);
+        let mut name =
+            joined.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
+        let kind = family.kind.as_str();
+        name += match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let mut labels: Vec<_> = family
+            .samples
+            .iter()
+            .flat_map(|(labels, _)| labels.iter().map(|label| label.0))
+            .collect();
+        labels.dedup();
+        let labels: BTreeSet<_> = labels.into_iter().map(|label| format!("`{label}`")).collect();
+        let labels = labels.into_iter().collect::<Vec<_>>().join(", ");
+        lines.push(format!("| `{name}` | {kind} | {unit} | {labels} | {} |", family.help));
+    }
+    let closes = Close::ALL.map(|close| (close.name(), ""));
+    let mut values = |title: &str, rows: &[(&str, &str)]| {
+        lines.push(format!("\n### {title}\n"));
+        for (value, meaning) in rows {
+            let meaning = if meaning.is_empty() { String::new() } else { format!(": {meaning}") };
+            lines.push(format!("- `{value}`{meaning}"));
+        }
+    };
+    macro_rules! rows {
+        ($labels:ident) => {
+            $labels::ALL.map(|label| (label.row().0, label.row().2)).as_slice()
+        };
+    }
+    values("`class` of messages and payload", rows!(MessageClass));
+    values("`reason` of dropped copies", rows!(Dropped));
+    values("`reason` of refusals", rows!(Refusal));
+    values("`reason` of closed WebSockets", &closes);
+    values("`reason` of what the bus refused", rows!(BusRefusal));
+    values("`limit`", rows!(LimitHit));
+    values("`verdict`", rows!(Verdict));
+    values("`operation` of owners", rows!(OwnerOperation));
+    values("`operation` on rooms", rows!(RoomOperation));
+    values("`route` of HTTP answers", rows!(Route));
+    values("`state` of links", rows!(LinkState));
+    lines.join("\n")
+}
+
+#[test]
+fn the_document_is_the_list_of_the_code() {
+    let text = include_str!("../../docs/metrics.md");
+    let (_, rest) = text.split_once("<!-- list -->\n\n").expect("where the list begins");
+    let (list, _) = rest.split_once("\n\n<!-- end -->").expect("where the list ends");
+    let expected = document();
+    for (ours, theirs) in expected.lines().zip(list.lines()) {
+        assert_eq!(ours, theirs, "the whole list should be:\n{expected}");
+    }
+    assert_eq!(expected.lines().count(), list.lines().count(), "{expected}");
 }

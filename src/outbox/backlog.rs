@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +24,12 @@ pub enum FrameKind {
     Volatile,
     /// A frame of the relay's own.
     Control,
+}
+
+impl FrameKind {
+    const fn is_message(self) -> bool {
+        !matches!(self, Self::Control)
+    }
 }
 
 /// One frame of a run of bytes.
@@ -46,12 +52,82 @@ pub struct Bounds {
     pub bytes_in_all: usize,
     /// Bytes that wait now, for all together.
     queued: AtomicUsize,
+    /// What became of messages that did not go out at once, for all together.
+    copies: Copies,
+}
+
+/// Copies of messages that a socket did not take at once. Each is queued until it is one of the
+/// others. What a socket took at once, and what was refused, is for the caller to count, from
+/// [`Sent::fate`](super::Sent::fate).
+#[derive(Debug, Default)]
+struct Copies {
+    queued: AtomicU64,
+    delivered: AtomicU64,
+    volatile: AtomicU64,
+    given_up: AtomicU64,
+    closed: AtomicU64,
+}
+
+/// The values of `Copies` at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyCounts {
+    /// They wait now.
+    pub queued: u64,
+    /// The socket has taken them since.
+    pub delivered: u64,
+    /// They were volatile, and gave way.
+    pub volatile: u64,
+    /// They waited, or were about to, when their member was closed as slow consumer.
+    pub given_up: u64,
+    /// They still waited when the connection was over.
+    pub closed: u64,
+}
+
+impl Copies {
+    const fn new() -> Self {
+        Self {
+            queued: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            volatile: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+        }
+    }
+
+    /// So many begin to wait.
+    fn wait(&self, copies: u64) {
+        if copies > 0 {
+            self.queued.fetch_add(copies, Ordering::Relaxed);
+        }
+    }
+
+    /// So many of those that wait wait no more: they are this instead.
+    fn settle(&self, copies: u64, as_what: &AtomicU64) {
+        if copies > 0 {
+            self.queued.fetch_sub(copies, Ordering::Relaxed);
+            as_what.fetch_add(copies, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Bounds {
     /// Bounds with nothing waiting.
     pub const fn new(bytes: usize, frames: usize, bytes_in_all: usize) -> Self {
-        Self { bytes, frames, bytes_in_all, queued: AtomicUsize::new(0) }
+        let (queued, copies) = (AtomicUsize::new(0), Copies::new());
+        Self { bytes, frames, bytes_in_all, queued, copies }
+    }
+
+    /// What became of messages that did not go out at once.
+    pub fn copies(&self) -> CopyCounts {
+        let Copies { queued, delivered, volatile, given_up, closed } = &self.copies;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CopyCounts {
+            queued: load(queued),
+            delivered: load(delivered),
+            volatile: load(volatile),
+            given_up: load(given_up),
+            closed: load(closed),
+        }
     }
 
     /// Bytes that wait for all members together.
@@ -89,6 +165,8 @@ struct Waiting {
 impl Drop for Backlog {
     fn drop(&mut self) {
         self.bounds.queued.fetch_sub(self.counted, Ordering::Relaxed);
+        let copies = &self.bounds.copies;
+        copies.settle(self.messages(), &copies.closed);
     }
 }
 
@@ -163,16 +241,22 @@ impl Backlog {
             skip = skip.saturating_sub(part.len());
             self.bytes.extend(rest);
         }
+        let (mut delivered, mut waiting) = (0, 0);
         for mut mark in frames {
             if written >= mark.len {
                 written -= mark.len;
+                delivered += u64::from(mark.kind.is_message());
                 continue;
             }
+            waiting += u64::from(mark.kind.is_message());
             self.begun |= written > 0;
             mark.len -= written;
             written = 0;
             self.frames.push_back(Waiting { mark, since: now });
         }
+        let copies = &self.bounds.copies;
+        copies.wait(delivered + waiting);
+        copies.settle(delivered, &copies.delivered);
         self.recount();
     }
 
@@ -199,10 +283,10 @@ impl Backlog {
         self.bytes.len() <= self.bounds.bytes && self.frames.len() <= self.bounds.frames
     }
 
-    /// Drops the oldest volatile frames until the rest fits; says how many went.
-    pub(super) fn make_room(&mut self) -> u64 {
-        if self.fits() || self.count(FrameKind::Volatile) == 0 {
-            return 0;
+    /// Drops the oldest volatile frames until the rest fits.
+    pub(super) fn make_room(&mut self) {
+        if self.fits() || !self.frames.iter().any(|f| f.mark.kind == FrameKind::Volatile) {
+            return;
         }
         let bounds = &self.bounds;
         let mut dropped = 0;
@@ -225,23 +309,31 @@ impl Backlog {
             keep
         });
         self.bytes = kept;
+        let copies = &self.bounds.copies;
+        copies.settle(dropped, &copies.volatile);
         self.recount();
-        dropped
     }
 
-    /// Drops all but what is left of a frame that was begun; says how many data frames went.
-    pub(super) fn give_up(&mut self) -> u64 {
+    /// Drops all but what is left of a frame that was begun.
+    pub(super) fn give_up(&mut self) {
         let keep = usize::from(self.begun);
-        let before = self.count(FrameKind::Data);
+        let before = self.messages();
         self.frames.truncate(keep);
         self.bytes.truncate(self.frames.front().map_or(0, |begun| begun.mark.len));
         self.bytes.shrink_to_fit();
+        let copies = &self.bounds.copies;
+        copies.settle(before - self.messages(), &copies.given_up);
         self.recount();
-        before - self.count(FrameKind::Data)
     }
 
-    pub(super) fn count(&self, kind: FrameKind) -> u64 {
-        self.frames.iter().filter(|waiting| waiting.mark.kind == kind).count() as u64
+    /// How many messages wait.
+    fn messages(&self) -> u64 {
+        self.frames.iter().filter(|waiting| waiting.mark.kind.is_message()).count() as u64
+    }
+
+    /// Since when the oldest frame waits.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.frames.front().map(|oldest| oldest.since)
     }
 
     /// Writes until nothing is left (ready) or the socket takes no more (pending).
@@ -284,17 +376,20 @@ impl Backlog {
         self.moved_at = now;
         self.bytes.drain(..written);
         self.recount();
-        let mut left = written;
+        let (mut left, mut delivered) = (written, 0);
         while let Some(Waiting { mark: first, .. }) = self.frames.front_mut() {
             if left < first.len {
                 first.len -= left;
                 self.begun |= left > 0;
-                return;
+                break;
             }
             left -= first.len;
+            delivered += u64::from(first.kind.is_message());
             self.begun = false;
             self.frames.pop_front();
         }
+        let copies = &self.bounds.copies;
+        copies.settle(delivered, &copies.delivered);
     }
 }
 

@@ -66,7 +66,7 @@ use FrameKind::{Control, Data, Volatile};
 fn a_socket_that_takes_all_needs_no_backlog() {
     let outbox = Outbox::new(Pipe::with_room(1000), bounds());
     let sent = send(&outbox, &[(3, Data), (2, Control)]);
-    assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
+    assert_eq!(sent, Sent { fate: Fate::Written, written: 5, queued: 0 });
     assert_eq!(outbox.socket().taken(), [3, 3, 3, 2, 2]);
     assert!(outbox.lock().backlog.is_none());
 }
@@ -76,7 +76,7 @@ fn what_has_to_go_first_goes_in_one_write_with_the_next() {
     let outbox = Outbox::behind(vec![9; 9], Pipe::with_room(1000), bounds(), NOW);
     assert!(outbox.socket().taken().is_empty());
     let sent = send(&outbox, &[(3, Data), (2, Control)]);
-    assert_eq!(sent, Sent { accepted: true, written: 5, ..Sent::default() });
+    assert_eq!(sent, Sent { fate: Fate::Waiting, written: 5, queued: 0 });
     assert_eq!(outbox.socket().taken(), [vec![9; 9], vec![3, 3, 3, 2, 2]].concat());
     assert!(outbox.lock().backlog.is_none());
 }
@@ -119,8 +119,9 @@ fn volatile_frames_go_first_but_never_one_that_was_begun() {
     let outbox = Outbox::new(Pipe::with_room(5), bounds());
     send(&outbox, &[(10, Volatile), (40, Volatile), (30, Data)]);
     let sent = send(&outbox, &[(50, Data)]);
-    assert!(sent.accepted);
-    assert_eq!(sent.dropped_volatile, 1);
+    assert_eq!(sent.fate, Fate::Waiting);
+    let CopyCounts { queued, volatile, .. } = outbox.bounds.copies();
+    assert_eq!((queued, volatile), (3, 1));
     outbox.socket().open(1000);
     drain(&outbox);
     let expected = [vec![10; 10], vec![30; 30], vec![50; 50]].concat();
@@ -133,26 +134,33 @@ fn over_the_bound_the_member_is_closed_as_slow_consumer() {
         let outbox = Outbox::new(Pipe::with_room(2), bounds());
         send(&outbox, &[(5, Data), (6, Data)]);
         let sent = send(&outbox, &[last]);
+        let copies = outbox.bounds.copies();
         if last.1 == Volatile {
-            assert!(sent.accepted && sent.dropped_volatile == 1);
+            assert_eq!((sent.fate, copies.volatile), (Fate::Waiting, 1));
             continue;
         }
-        assert!(!sent.accepted);
-        assert_eq!(sent.dropped, 2, "the frame that was begun is finished");
+        assert_eq!(sent.fate, Fate::GivenUp);
+        assert_eq!(
+            (copies.given_up, copies.queued),
+            (2, 1),
+            "the frame that was begun is finished"
+        );
         assert_eq!(drain(&outbox), Outlook::Closing(Close::SlowConsumer));
         outbox.socket().open(1000);
         assert_eq!(drain(&outbox), Outlook::Closed(Close::SlowConsumer));
         let close = close_frame(4200, "slow_consumer");
         assert_eq!(outbox.socket().taken(), [vec![5; 5], close].concat());
-        assert!(!send(&outbox, &[(1, Data)]).accepted);
+        assert_eq!(send(&outbox, &[(1, Data)]), Sent::default());
+        let counts = CopyCounts { delivered: 1, given_up: 2, ..CopyCounts::default() };
+        assert_eq!(outbox.bounds.copies(), counts, "who is refused counts elsewhere");
     }
 }
 
 #[test]
 fn frames_are_bounded_as_well_as_bytes() {
     let outbox = Outbox::new(Pipe::with_room(0), bounds());
-    assert!(send(&outbox, &[(1, Data); 8]).accepted);
-    assert!(!send(&outbox, &[(1, Data)]).accepted);
+    assert_eq!(send(&outbox, &[(1, Data); 8]).fate, Fate::Waiting);
+    assert_eq!(send(&outbox, &[(1, Data)]).fate, Fate::GivenUp);
     assert!(outbox.is_ending());
 }
 
@@ -172,11 +180,12 @@ fn the_first_reason_wins_and_comes_after_what_was_accepted() {
 fn who_is_evicted_gets_the_close_frame_and_no_more() {
     let bounds = bounds();
     let outbox = Outbox::new(Pipe::with_room(2), Arc::clone(&bounds));
-    assert_eq!(outbox.evict(NOW), 0, "nothing waits");
+    assert!(!outbox.evict(NOW), "nothing waits");
     assert!(!outbox.is_ending());
     send(&outbox, &[(5, Data), (6, Data), (7, Control)]);
     assert_eq!((outbox.queued(), bounds.queued()), (16, 16));
-    assert_eq!(outbox.evict(NOW), 1, "the frame that was begun is finished");
+    assert!(outbox.evict(NOW));
+    assert_eq!(bounds.copies().given_up, 1, "the frame that was begun is finished");
     assert_eq!(outbox.queued(), 0, "it is on its way out already");
     outbox.socket().open(1000);
     assert_eq!(drain(&outbox), Outlook::Closed(Close::SlowConsumer));
@@ -222,6 +231,13 @@ enum Op {
     Open(usize),
     Drain,
     Close,
+    Evict,
+}
+
+/// Copies that are counted in the bounds, whatever became of them.
+const fn in_all(copies: CopyCounts) -> u64 {
+    let CopyCounts { queued, delivered, volatile, given_up, closed } = copies;
+    queued + delivered + volatile + given_up + closed
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -231,6 +247,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..60_usize).prop_map(Op::Open),
         2 => Just(Op::Drain),
         1 => Just(Op::Close),
+        1 => Just(Op::Evict),
     ]
 }
 
@@ -250,11 +267,16 @@ proptest! {
     /// Whatever happens, the socket sees whole frames in order: all that was accepted and is not
     /// volatile, unless the close frame says why not, and nothing behind the close frame.
     #[test]
-    fn the_stream_is_whole_frames_in_order(history in prop::collection::vec(op(), 0..60)) {
+    fn the_stream_is_whole_frames_in_order_and_every_message_is_counted_once(
+        history in prop::collection::vec(op(), 0..60),
+        finishes in prop::bool::weighted(0.8),
+    ) {
         let bounds = bounds();
         let outbox = Outbox::new(Pipe::with_room(0), Arc::clone(&bounds));
         let mut accepted = Vec::new();
-        let (mut number, mut dropped) = (0_u8, 0);
+        let mut number = 0_u8;
+        let mut sent_kinds = Vec::new();
+        let (mut addressed, mut written, mut refused) = (0, 0, 0);
         for op in history {
             match op {
                 Op::Send(frames) => {
@@ -263,15 +285,22 @@ proptest! {
                         let mut frame = vec![number; usize::from(*len)];
                         frame[0] = *len;
                         bytes.push((frame, *kind, number));
+                        sent_kinds.push(*kind);
                         number += 1;
                     }
                     let parts: Vec<_> = bytes.iter().map(|(b, ..)| IoSlice::new(b)).collect();
                     let marks = bytes.iter().map(|(b, k, _)| Mark { len: b.len(), kind: *k });
                     let sent = outbox.send(&parts, marks, NOW);
-                    if sent.accepted {
+                    let messages = frames.iter().filter(|(_, k)| *k != Control).count() as u64;
+                    addressed += messages;
+                    match sent.fate {
+                        Fate::Written => written += messages,
+                        Fate::Refused => refused += messages,
+                        Fate::Waiting | Fate::GivenUp => {}
+                    }
+                    if matches!(sent.fate, Fate::Written | Fate::Waiting) {
                         accepted.extend(bytes.iter().map(|(_, kind, number)| (*number, *kind)));
                     }
-                    dropped += sent.dropped_volatile;
                     let state = outbox.lock();
                     let waiting = state.backlog.as_ref().map_or(0, |b| b.len());
                     prop_assert_eq!(bounds.queued(), waiting);
@@ -280,7 +309,17 @@ proptest! {
                 Op::Open(room) => outbox.socket().open(room),
                 Op::Drain => _ = drain(&outbox),
                 Op::Close => _ = outbox.close(Close::Kicked, None, NOW),
+                Op::Evict => _ = outbox.evict(NOW),
             }
+            let copies = bounds.copies();
+            prop_assert_eq!(written + refused + in_all(copies), addressed, "none is forgotten");
+        }
+        if !finishes {
+            outbox.abandon();
+            let copies = bounds.copies();
+            prop_assert_eq!((copies.queued, bounds.queued()), (0, 0));
+            prop_assert_eq!(written + refused + in_all(copies), addressed, "none is forgotten");
+            return Ok(());
         }
         outbox.close(Close::Left, None, NOW);
         outbox.socket().open(100_000);
@@ -291,12 +330,16 @@ proptest! {
         let close = close_frame(why.code(), why.name());
         let seen = numbers(taken.strip_suffix(&close[..]).unwrap());
         prop_assert!(seen.is_sorted(), "in order");
+        let copies = bounds.copies();
+        let is_data = |n: &u8| sent_kinds[usize::from(*n)] != Control;
+        let heard = seen.iter().filter(|n| is_data(n)).count() as u64;
+        prop_assert_eq!((written + copies.delivered, copies.queued, copies.closed), (heard, 0, 0));
         let missing: Vec<_> = accepted.iter().filter(|(n, _)| !seen.contains(n)).collect();
         if why == Close::SlowConsumer {
             let is_behind = |n| seen.last().is_none_or(|last| n > last);
             prop_assert!(missing.iter().all(|(n, kind)| *kind == Volatile || is_behind(n)));
         } else {
-            prop_assert_eq!(missing.len() as u64, dropped);
+            prop_assert_eq!(missing.len() as u64, copies.volatile);
             prop_assert!(missing.iter().all(|(_, kind)| *kind == Volatile));
         }
     }

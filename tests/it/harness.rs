@@ -127,6 +127,11 @@ impl TestRelay {
     pub(crate) async fn stop(mut self) {
         self.begin_stop();
         self.ended().await;
+        let now = self.totals();
+        let accounted =
+            now.count(Count::CopiesDelivered) + now.dropped_in_all() + now.copies_queued;
+        assert_eq!(now.count(Count::CopiesAddressed), accounted, "copies that nobody accounts for");
+        assert_eq!(now.copies_queued, 0, "copies that wait for nobody");
     }
 
     /// All counters at this moment.

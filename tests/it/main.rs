@@ -24,6 +24,7 @@ mod limits;
 mod lives;
 #[cfg(target_os = "linux")]
 mod memory;
+mod metrics;
 #[cfg(target_os = "linux")]
 mod nodes;
 mod ops;

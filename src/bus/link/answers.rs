@@ -14,7 +14,7 @@ use crate::bus::room::{Room, Told};
 use crate::bus::scripts::{Scripts, integer, is_forgotten};
 use crate::bus::topic::Refused;
 use crate::clock;
-use crate::metrics::Count;
+use crate::metrics::{Count, Timed};
 
 impl Session<'_> {
     /// Takes in the answers to one write.
@@ -43,8 +43,9 @@ impl Session<'_> {
                 healthy(&answers)
             }
             What::Probed => self.probed(&answers),
-            What::Published(rooms) => {
+            What::Published(rooms, since) => {
                 self.publishing -= 1;
+                self.bus.metrics.observe(Timed::BusPublish, clock::now().since(since));
                 self.published(rooms, &answers)?;
                 self.link.flying.fetch_sub(1, Ordering::AcqRel);
                 Ok(())

@@ -26,6 +26,7 @@ use crate::bus::topic::Standing;
 use crate::bus::{Bus, ROOM_LIFE, random};
 use crate::clock;
 use crate::core::id::NodeId;
+use crate::core::limit::Instant;
 use crate::metrics::Count;
 
 /// Calls in one write.
@@ -58,7 +59,8 @@ pub(super) enum What {
     Channels(Vec<Channel>),
     Loaded,
     Probed,
-    Published(Vec<Arc<Room>>),
+    /// The rooms, and when it was handed to the connection.
+    Published(Vec<Arc<Room>>, Instant),
     Renewed(Vec<Arc<Room>>),
     Watched(Vec<NodeId>),
 }
@@ -86,12 +88,14 @@ pub(super) struct Session<'a> {
 /// Keeps a link up until `stop`.
 pub(in crate::bus) async fn supervise(bus: Arc<Bus>, link: Arc<Link>, stop: CancellationToken) {
     let mut wait = WAIT_MIN;
+    let mut was_up = false;
     loop {
         let lived = tokio::select! {
-            lived = live(&bus, &link) => lived,
+            lived = live(&bus, &link, was_up) => lived,
             () = stop.cancelled() => false,
         };
         if link.session() != 0 {
+            was_up = true;
             link.end(&bus);
         }
         if stop.is_cancelled() {
@@ -107,8 +111,9 @@ pub(in crate::bus) async fn supervise(bus: Arc<Bus>, link: Arc<Link>, stop: Canc
     }
 }
 
-/// One session. Returns whether it came so far that a probe came back.
-async fn live(bus: &Arc<Bus>, link: &Arc<Link>) -> bool {
+/// One session; `again` if the link was up before. Returns whether it came so far that a probe came
+/// back.
+async fn live(bus: &Arc<Bus>, link: &Arc<Link>, again: bool) -> bool {
     let partitions = bus.route.partitions(link);
     let home = partitions.first().copied().unwrap_or(0);
     let lease: Box<str> = bus.names.lease(home, bus.node()).into();
@@ -148,6 +153,9 @@ async fn live(bus: &Arc<Bus>, link: &Arc<Link>) -> bool {
         ticks: 0,
         renewed_lease: false,
     };
+    if again {
+        bus.metrics.add(Count::BusReconnects, 1);
+    }
     session.run(&broken).await;
     link.round_trip().is_some()
 }
@@ -211,7 +219,7 @@ impl Session<'_> {
             self.link.flying.fetch_sub(1, Ordering::AcqRel);
         } else {
             self.publishing += 1;
-            self.fly(What::Published(sent), pipe);
+            self.fly(What::Published(sent, clock::now()), pipe);
         }
         true
     }

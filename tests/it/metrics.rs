@@ -1,0 +1,127 @@
+//! That every copy of every message is accounted for, and that the numbers are those of what
+//! happened. `TestRelay::stop` checks the accounts at the end of every other test too.
+
+use lethewire::metrics::{Count, Dropped, MessageClass};
+use serde_json::json;
+
+use crate::harness::{Heard, Member, TestRelay};
+
+/// Copies of messages that a member hears until its connection ends or the last one comes.
+async fn copies_until(member: &mut Member, last: &[u8]) -> u64 {
+    let mut copies = 0;
+    loop {
+        match member.hear().await {
+            Heard::Data(data) => {
+                copies += 1;
+                if data.payload == last {
+                    return copies;
+                }
+            }
+            Heard::Control(_) => {}
+            Heard::Closed(..) | Heard::Lost => return copies,
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_copy_is_delivered_or_dropped_for_a_reason_or_waits() {
+    let relay = TestRelay::start(|config| {
+        config.limit.messages_per_10s = 100_000;
+        config.limit.frames_per_10s = 100_000;
+        config.limit.bytes_per_10s = u32::MAX / 2;
+        config.limit.raw_bytes_per_10s = u32::MAX / 2;
+        config.limit.fanout_bytes_per_10s = u64::MAX / 2;
+        config.limit.room_fanout_bytes_per_10s = u64::MAX / 2;
+        config.limit.outbox_bytes = 1_000_000;
+    })
+    .await;
+    let room = relay.create_room().await;
+    let mut owner = relay.join_as_owner(&room).await;
+    let mut healthy = relay.join(&room).await;
+    let leaver = relay.join(&room).await;
+    let mut kicked = relay.join(&room).await;
+
+    for (member, joins) in [(&mut owner, 3), (&mut healthy, 2)] {
+        for _ in 0..joins {
+            member.control_of("join").await;
+        }
+    }
+    // Three receivers, an echo, and a copy for one.
+    owner.send(Member::ECHO, 1, b"to all").await;
+    assert_eq!(owner.data().await.payload, b"to all");
+    healthy.data().await;
+    kicked.data().await;
+    owner.send_to(&healthy.id(), 0, 0, b"to one").await;
+    assert_eq!(healthy.data().await.payload, b"to one");
+    let now = relay.totals();
+    assert_eq!((now.accepted(MessageClass::Room), now.accepted(MessageClass::Direct)), (1, 1));
+    relay.until("all of it", |now| now.count(Count::CopiesDelivered) == 5).await;
+    assert_eq!((now.count(Count::CopiesAddressed), now.dropped_in_all()), (5, 0));
+
+    // Some go: what is said afterwards is not for them.
+    leaver.leave().await;
+    relay.until("one left", |now| now.members == 3).await;
+    let kick = json!({ "type": "owner", "op": "kick", "member": kicked.id() });
+    owner.tell(&kick).await;
+    assert_eq!(copies_until(&mut kicked, b"none").await, 0);
+    relay.until("one was removed", |now| now.members == 2).await;
+    owner.say(b"after").await;
+    assert_eq!(copies_until(&mut healthy, b"after").await, 1);
+    relay.until("one copy more", |now| now.count(Count::CopiesDelivered) == 6).await;
+
+    // One reads nothing: volatile messages give way in its queue, the others overflow it.
+    let mut slow = relay.join(&room).await;
+    healthy.control_of("join").await;
+    let payload = vec![7; 60_000];
+    let mut volatile = 0;
+    while relay.totals().dropped(Dropped::Volatile) == 0 {
+        owner.send(Member::VOLATILE, 0, &payload).await;
+        healthy.data().await;
+        volatile += 1;
+        assert!(volatile < 1000, "the kernel takes all of it");
+    }
+    let waiting = relay.totals();
+    assert!(waiting.copies_queued > 0);
+    let accounted = waiting.count(Count::CopiesDelivered) + waiting.dropped_in_all();
+    assert_eq!(waiting.count(Count::CopiesAddressed), accounted + waiting.copies_queued);
+    let mut said = 0;
+    while relay.totals().dropped(Dropped::SlowConsumer) == 0 {
+        owner.say(&payload).await;
+        assert_eq!(copies_until(&mut healthy, &payload).await, 1);
+        said += 1;
+        assert!(said < 1000, "nobody is slow");
+    }
+    let heard_by_slow = copies_until(&mut slow, b"none").await;
+    relay.until("the slow one left", |now| now.members == 2).await;
+    let now = relay.totals();
+    let heard_by_others = 6 + volatile + said;
+    assert_eq!(now.count(Count::CopiesDelivered), heard_by_others + heard_by_slow);
+    assert_eq!(now.count(Count::CopiesAddressed), heard_by_others + volatile + said);
+    assert_eq!(now.accepted(MessageClass::Volatile), volatile);
+    assert_eq!(now.dropped(Dropped::Closed) + now.dropped(Dropped::Left), 0);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_for_somebody_who_breaks_off_is_dropped_and_counted() {
+    let relay = TestRelay::start(|config| {
+        config.limit.messages_per_10s = 100_000;
+        config.limit.bytes_per_10s = u32::MAX / 2;
+        config.limit.fanout_bytes_per_10s = u64::MAX / 2;
+        config.limit.outbox_bytes = 100_000_000;
+        config.limit.outbox_frames = 60_000;
+    })
+    .await;
+    let room = relay.create_room().await;
+    let mut alice = relay.join(&room).await;
+    let bob = relay.join(&room).await;
+    let payload = vec![7; 60_000];
+    while relay.totals().copies_queued < 3 {
+        alice.say(&payload).await;
+    }
+    drop(bob.into_stream());
+    relay.until("he is gone", |now| now.members == 1).await;
+    relay.until("nothing waits", |now| now.copies_queued == 0).await;
+    assert!(relay.totals().dropped(Dropped::Closed) >= 3);
+    relay.stop().await;
+}
