@@ -129,7 +129,7 @@ impl Server {
     /// first ([`listen`]).
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, operations, hand_over, front, shared } = self;
-        shared.app.metrics.set_runtime(tokio::runtime::Handle::current());
+        shared.app.metrics.set_runtime(Handle::current());
         // Before the first connection, and then with every sweep.
         watch::watch_memory(&shared.app);
         // Dropped at the end of this function, which ends them.

@@ -14,6 +14,7 @@ use super::{Answer, App, json};
 use crate::clock;
 use crate::config::Config;
 use crate::core::limit::Instant;
+use crate::metrics::Level;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -145,7 +146,8 @@ fn memory(app: &App) -> Option<Check> {
     let resident = resident_bytes()?;
     let is_short = app.memory.is_short();
     let status = memory_status(resident, is_short, &app.config);
-    Some(Check { name: "memory", status, value: app.shown(resident.div_ceil(MIB)), unit: "MB" })
+    let shown = app.totals().resident_bytes;
+    Some(Check { name: "memory", status, value: app.shown(shown.div_ceil(MIB)), unit: "MB" })
 }
 
 fn memory_status(resident: u64, is_short: bool, config: &Config) -> Status {
@@ -162,23 +164,34 @@ fn memory_status(resident: u64, is_short: bool, config: &Config) -> Status {
 
 fn connections(app: &App) -> Check {
     let value = app.metrics.aggregate().connections;
-    used(app, "connections", value, app.config.limit.connections.into(), "connections")
+    let most = app.config.limit.connections.into();
+    used(app, "connections", value, app.totals().connections, most, "connections")
 }
 
 fn rooms(app: &App) -> Check {
     let value = u64::try_from(app.records.len()).unwrap_or(u64::MAX);
-    used(app, "rooms", value, app.config.room.rooms_max.into(), "rooms")
+    // The level is set once a second; where numbers are exact, this one is too.
+    let shown = if app.metrics.is_exact() { value } else { app.totals().level(Level::Records) };
+    used(app, "rooms", value, shown, app.config.room.rooms_max.into(), "rooms")
 }
 
 /// What waits for slow members, of what may until newcomers are turned away.
 fn queue(app: &App) -> Check {
     let (value, limit) = app.hub.queued_bytes();
-    used(app, "queue", value as u64, limit as u64, "bytes")
+    used(app, "queue", value as u64, app.totals().queued_bytes, limit as u64, "bytes")
 }
 
-fn used(app: &App, name: &'static str, value: u64, limit: u64, unit: &'static str) -> Check {
+/// Judged by what it is, and shown as what it may be shown as.
+fn used(
+    app: &App,
+    name: &'static str,
+    value: u64,
+    shown: u64,
+    limit: u64,
+    unit: &'static str,
+) -> Check {
     let status = Status::of(value, limit, app.config.health.warn_percent);
-    Check { name, status, value: app.shown(value), unit }
+    Check { name, status, value: shown, unit }
 }
 
 /// The latest turn of the last seconds.

@@ -85,7 +85,7 @@ fn ready(app: &App) -> Answer {
 
 fn metrics(app: &App, headers: &HeaderMap) -> Answer {
     let now = clock::now();
-    app.metrics.set_level(Level::Ready, status::ready(app).is_ok().into());
+    app.metrics.set_level(Level::Ready, app.is_ready().into());
     app.metrics.set_level(Level::BusUp, (!app.is_cut_off()).into());
     if !app.config.metrics.prometheus || wants_json(headers) {
         let body = app.metrics.encode_json(now, clock::unix_now());

@@ -149,7 +149,7 @@ impl Snapshot {
             let (Some(seen), Some(shown), Some(real)) = cells else { continue };
             match level {
                 Level::Records | Level::Addresses | Level::ReplayEntries => {
-                    gauge(seen, shown, *real)
+                    gauge(seen, shown, *real);
                 }
                 _ => {}
             }

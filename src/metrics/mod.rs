@@ -77,6 +77,11 @@ impl Metrics {
         Self { source: Source::new(), blur }
     }
 
+    /// Whether every number is shown as it is.
+    pub const fn is_exact(&self) -> bool {
+        self.blur.is_none()
+    }
+
     /// A number that people move, as it may be shown: rounded up to a multiple of eight where
     /// single acts must not show. What [`Metrics::published`] has is better taken from there.
     pub const fn rounded(&self, value: u64) -> u64 {

@@ -23,8 +23,7 @@ pub(super) async fn log(app: Arc<App>, interval: Duration) {
     loop {
         tick.tick().await;
         let now = app.totals();
-        let queued = app.shown(app.hub.queued_bytes().0 as u64);
-        line(&now.since(&before), queued, app.lag.take_peak());
+        line(&now.since(&before), now.queued_bytes, app.lag.take_peak());
         before = now;
     }
 }

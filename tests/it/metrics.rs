@@ -1,10 +1,11 @@
 //! That every copy of every message is accounted for, and that the numbers are those of what
 //! happened. `TestRelay::stop` checks the accounts at the end of every other test too.
 
+use lethewire::config::MetricsPrivacy;
 use lethewire::metrics::{Count, Dropped, MessageClass};
 use serde_json::json;
 
-use crate::harness::{Heard, Member, TestRelay};
+use crate::harness::{Heard, Member, TestRelay, call};
 
 /// Copies of messages that a member hears until its connection ends or the last one comes.
 async fn copies_until(member: &mut Member, last: &[u8]) -> u64 {
@@ -123,5 +124,60 @@ async fn what_is_for_somebody_who_breaks_off_is_dropped_and_counted() {
     relay.until("he is gone", |now| now.members == 1).await;
     relay.until("nothing waits", |now| now.copies_queued == 0).await;
     assert!(relay.totals().dropped(Dropped::Closed) >= 3);
+    relay.stop().await;
+}
+
+/// Names of all series with their labels, and values.
+async fn series(relay: &TestRelay) -> Vec<(String, f64)> {
+    let text = call(relay.ops, "GET", "/metrics", "", "").await.text();
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let pair = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a sample");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    samples.map(pair).collect()
+}
+
+#[tokio::test]
+async fn whatever_clients_do_makes_no_new_series() {
+    let relay = TestRelay::start(|config| {
+        config.limit.room_creates_per_min = 100_000;
+        config.limit.requests_per_min = 100_000;
+    })
+    .await;
+    let names = async || {
+        let shown = series(&relay).await;
+        shown.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let before = names().await;
+    for number in 0..50 {
+        let room = relay.create_room().await;
+        let (mut alice, mut bob) = (relay.join(&room).await, relay.join(&room).await);
+        alice.control_of("join").await;
+        alice.say(b"x").await;
+        bob.data().await;
+        let odd =
+            format!("X-{number}: {number}\r\nUser-Agent: {number}\r\nOrigin: http://{number}\r\n");
+        relay.call("GET", &format!("/{number}?{number}"), &odd, "").await;
+        relay.call("POST", "/v1/rooms", &odd, &number.to_string()).await;
+    }
+    assert_eq!(names().await, before);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_single_message_does_not_show_where_numbers_are_blurred() {
+    let relay = TestRelay::start(|config| config.metrics.privacy = MetricsPrivacy::Blurred).await;
+    let (mut alice, mut bob) = relay.two_members().await;
+    alice.say(b"one").await;
+    bob.data().await;
+    relay.until("it is counted", |now| now.count(Count::CopiesDelivered) == 1).await;
+    let about_people = |name: &str| {
+        let of_the_relay = ["uptime", "runtime", "event_loop", "_max", "ready", "bus_up", "build"];
+        name.starts_with("lethewire_") && !of_the_relay.iter().any(|own| name.contains(own))
+    };
+    for (name, value) in series(&relay).await {
+        assert!(!about_people(&name) || value.abs() < 1e-9, "{name} {value}");
+    }
     relay.stop().await;
 }

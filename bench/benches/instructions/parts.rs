@@ -16,7 +16,7 @@ use lethewire::core::limit::Instant;
 use lethewire::core::token::{Claims, Keys, KidIndex, Policy};
 use lethewire::core::wire::{CLIENT_HEAD_MAX, ClientHead, Welcome, WelcomeLimits};
 use lethewire::metrics::{Count, Metrics};
-use lethewire::outbox::{Bounds, FrameKind, Mark, Outbox, Outlook, Sent, Socket};
+use lethewire::outbox::{Bounds, Fate, FrameKind, Mark, Outbox, Outlook, Sent, Socket};
 
 use crate::stage::{self, Minted, NOW};
 
@@ -162,7 +162,7 @@ fn send(outbox: &Outbox<Gate>, bytes: &[u8]) -> Sent {
 #[bench::a_hundred(args = (true), setup = outbox)]
 fn outbox_send((outbox, bytes): (Outbox<Gate>, Vec<u8>)) -> Outbox<Gate> {
     for _ in 0..100 {
-        assert!(send(&outbox, black_box(&bytes)).accepted, "its socket takes it");
+        assert_eq!(send(&outbox, black_box(&bytes)).fate, Fate::Written, "its socket takes it");
     }
     outbox
 }
@@ -172,7 +172,7 @@ fn outbox_send((outbox, bytes): (Outbox<Gate>, Vec<u8>)) -> Outbox<Gate> {
 #[bench::a_hundred(args = (false), setup = outbox)]
 fn outbox_backlog((outbox, bytes): (Outbox<Gate>, Vec<u8>)) -> Outbox<Gate> {
     for _ in 0..100 {
-        assert!(send(&outbox, black_box(&bytes)).accepted, "it is below the bounds");
+        assert_eq!(send(&outbox, black_box(&bytes)).fate, Fate::Waiting, "it is below the bounds");
     }
     outbox.socket().0.store(true, Ordering::Relaxed);
     let outlook = outbox.poll_drain(&mut Context::from_waker(Waker::noop()), Instant::START);
