@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 source .ci/tools.sh
 
 readonly STEPS=(
-  fmt clippy test doc loom build fuzz sdk web python websocat proxies canary docs deploy cluster
+  fmt clippy test doc loom build fuzz sdk web python websocat backend proxies canary docs deploy cluster
   container observability bench instructions autobahn
 )
 
@@ -23,6 +23,7 @@ declare -rA ABOUT=(
   [web]="the page, in Chromium and Firefox"
   [python]="a Python program joins and talks"
   [websocat]="curl and websocat join and talk"
+  [backend]="a backend of yours mints tokens and throws out"
   [proxies]="members talk through nginx, HAProxy and Caddy, as docs/proxies/ has them"
   [canary]="nothing that a client says shows up in a log, metric or error"
   [docs]="every command of the documents does what they say, and the site has every page"
@@ -105,6 +106,15 @@ step_websocat() {
   need_websocat
   need_release
   PATH=$TOOLS/cargo/bin:$PATH tests/clients/websocat.sh
+}
+
+step_backend() {
+  need_backend
+  need_program openssl openssl
+  need_release
+  # As `test` built it, so that nothing is built twice.
+  cargo build --locked --workspace --quiet --profile test --example backend_mint
+  BACKEND_MINT=$TARGET/debug/examples/backend_mint "$PYTHON_BACKEND" tests/backend/check.py
 }
 
 step_proxies() {

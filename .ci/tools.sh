@@ -9,6 +9,8 @@ readonly TOOLS=$PWD/.test
 # shellcheck disable=SC2034 # Used by the steps.
 readonly PYTHON=$TOOLS/venv/bin/python
 # shellcheck disable=SC2034
+readonly PYTHON_BACKEND=$TOOLS/venv-backend/bin/python
+# shellcheck disable=SC2034
 readonly PYTHON_DEPLOY=$TOOLS/venv-deploy/bin/python
 
 # Runs a command up to four times, with growing pauses: registries and locks have bad moments.
@@ -130,6 +132,11 @@ need_python() {
 need_deploy() {
   need_venv venv-deploy tests/deploy/requirements.txt
   need_node_modules tests/deploy/crds
+}
+
+# Validators of the interfaces' descriptions.
+need_backend() {
+  need_venv venv-backend tests/backend/requirements.txt
 }
 
 # need_venv <folder in .test> <file with requirements>: a Python with exactly these packages.

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "deploy/compose/README.md": "./check.sh container builds and starts the same",
     "deploy/kubernetes/README.md": "they are a cluster's; ./check.sh deploy validates what they apply",
     "deploy/packages/README.md": "./check.sh deploy installs and uses the package, on a machine of its own",
+    "docs/backend.md": "tests/backend runs the files of examples/backend against a relay",
     "docs/clients.md": "tests/clients/websocat.sh and python_client.py are its programs",
 }
 SECONDS_MAX = 300
