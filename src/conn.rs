@@ -80,31 +80,38 @@ pub struct Upgraded {
 }
 
 /// Runs a connection from its 101 to its end, and returns what ended it: the code that the peer was
-/// told, `Left` if it closed first, `GoingAway` if its socket broke.
+/// told, `Left` if it closed first, `GoingAway` if its socket broke. Not an async function: that would
+/// keep a place, for as long as the connection lives, for what is gone when it begins.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future leaves the room as lost and drops the socket without a close frame.
-pub async fn run(upgraded: Upgraded, hub: Arc<Hub>) -> Close {
+pub fn run(upgraded: Upgraded, hub: Arc<Hub>) -> impl Future<Output = Close> + Send {
     let Upgraded { stream, answer, early, admitted } = upgraded;
     let now = clock::now();
     let session_s = admitted.as_ref().ok().and_then(Reservation::session_s);
     let connected = hub.connect(stream, answer, session_s, now);
-    let session = connected.session();
     let mut intake = Intake::new(&early);
-    drop(early);
-    let seat = match admitted {
-        Ok(reservation) => reservation.sit(session, now).await,
-        Err(close) => Err(close),
-    };
-    let end = match seat {
-        Ok(seat) => Member::new(seat, session, &hub, now).run(&mut intake).await,
-        Err(close @ (Close::Restart | Close::Overload)) => End::Told(close, Some(COME_BACK_AFTER)),
-        Err(close) => End::told(close),
-    };
-    say_goodbye(end, session, intake, hub.config()).await;
-    hub.metrics().closed(end.close());
-    end.close()
+    async move {
+        let session = connected.session();
+        let seat = match admitted {
+            Ok(reservation) => reservation.sit(session, now).await,
+            Err(close) => Err(close),
+        };
+        let end = match seat {
+            Ok(seat) => {
+                let mut member = Member::new(seat, session, &hub, now);
+                member.run(&mut intake).await
+            }
+            Err(close @ (Close::Restart | Close::Overload)) => {
+                End::Told(close, Some(COME_BACK_AFTER))
+            }
+            Err(close) => End::told(close),
+        };
+        say_goodbye(end, session, &mut intake, hub.config()).await;
+        hub.metrics().closed(end.close());
+        end.close()
+    }
 }
 
 /// When a peer should try again that came while the relay could not take it.
@@ -119,7 +126,7 @@ fn frame_limits(config: &Config) -> Limits {
 }
 
 /// Does the closing handshake (RFC 6455 §7.1.2). The sweep gives up on a peer that takes too long.
-async fn say_goodbye(end: End, session: &Session, mut intake: Intake, config: &Config) {
+async fn say_goodbye(end: End, session: &Session, intake: &mut Intake, config: &Config) {
     let outbox = session.outbox();
     let (close, hint) = match end {
         End::Told(close, hint) => (close, hint),

@@ -62,7 +62,7 @@ impl<'a> Member<'a> {
     }
 
     /// Reads and drains until something ends the connection, and leaves the room.
-    pub(super) async fn run(mut self, intake: &mut Intake) -> End {
+    pub(super) async fn run(&mut self, intake: &mut Intake) -> End {
         let end = loop {
             self.flush_if_owed().await;
             let turn = poll_fn(|cx| self.poll_turn(intake, cx)).await;
