@@ -1,6 +1,6 @@
-"""Backend mode, against the released relay.
+"""Backend mode and the descriptions of the interfaces, against the released relay.
 
-usage: check.py [minting …]
+usage: check.py [minting|openapi …]
 
 It needs node and openssl in PATH, and BACKEND_MINT (the example in Rust, built). Everything listens on loopback, on free ports, in a temporary folder.
 """
@@ -8,8 +8,9 @@ It needs node and openssl in PATH, and BACKEND_MINT (the example in Rust, built)
 import sys
 
 import minting
+import openapi
 
-PARTS = {"minting": minting.check}
+PARTS = {"minting": minting.check, "openapi": openapi.check}
 
 
 def main():

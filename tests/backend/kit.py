@@ -18,7 +18,7 @@ from relay import BINARY, Relay  # noqa: E402 - it is the test clients' relay
 
 SECONDS = 10
 
-__all__ = ["BINARY", "ROOT", "Relay", "Seat", "b64url", "expect", "random_text", "request", "ws_of"]
+__all__ = ["BINARY", "ROOT", "SECONDS", "Relay", "Seat", "b64url", "expect", "random_text", "request", "ws_of"]
 
 
 def expect(seen, expected, about=""):
