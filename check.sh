@@ -23,7 +23,7 @@ declare -rA ABOUT=(
   [web]="the page, in Chromium and Firefox"
   [python]="a Python program joins and talks"
   [websocat]="curl and websocat join and talk"
-  [backend]="a backend of yours mints tokens and throws out"
+  [backend]="a backend mints tokens and throws out; OpenAPI and AsyncAPI say what a relay does"
   [proxies]="members talk through nginx, HAProxy and Caddy, as docs/proxies/ has them"
   [canary]="nothing that a client says shows up in a log, metric or error"
   [docs]="every command of the documents does what they say, and the site has every page"
@@ -114,7 +114,9 @@ step_backend() {
   need_release
   # As `test` built it, so that nothing is built twice.
   cargo build --locked --workspace --quiet --profile test --example backend_mint
-  BACKEND_MINT=$TARGET/debug/examples/backend_mint "$PYTHON_BACKEND" tests/backend/check.py
+  BACKEND_MINT=$TARGET/debug/examples/backend_mint \
+    ASYNCAPI_SCHEMA=tests/backend/schema/node_modules/@asyncapi/specs/schemas/3.0.0.json \
+    "$PYTHON_BACKEND" tests/backend/check.py
 }
 
 step_proxies() {

@@ -137,6 +137,7 @@ need_deploy() {
 # Validators of the interfaces' descriptions.
 need_backend() {
   need_venv venv-backend tests/backend/requirements.txt
+  need_node_modules tests/backend/schema
 }
 
 # need_venv <folder in .test> <file with requirements>: a Python with exactly these packages.

@@ -17,7 +17,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 # The pages, and files that they link to.
-ALSO = ("*.svg", "*.md", "docs/proxies/*", "deploy/*", ".env.production", "LICENSE-*", "config/*", "tests/clients/*", "examples/backend/*")
+ALSO = ("*.svg", "*.md", "docs/proxies/*", "deploy/*", ".env.production", "LICENSE-*", "config/*", "tests/clients/*", "examples/backend/*", "docs/*.yaml")
 
 
 def tracked(*patterns):
