@@ -46,6 +46,8 @@ step_fmt() {
 
 step_clippy() {
   cargo clippy --locked --workspace --all-targets -- -D warnings
+  # Not a target of `--all-targets`, for it is not one of `cargo test`.
+  cargo clippy --locked --test cluster -- -D warnings
 }
 
 step_test() {
@@ -153,7 +155,7 @@ step_docs() {
 step_deploy() {
   need_deploy
   need_program redis-server redis-server systemd-analyze systemd rpmbuild rpm objdump binutils \
-    openssl openssl unshare util-linux mount mount ip iproute2
+    openssl openssl unshare util-linux mount mount ip iproute2 groff groff-base
   need_release
   "$PYTHON_DEPLOY" tests/deploy/check.py
 }

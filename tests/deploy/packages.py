@@ -1,9 +1,11 @@
 """The unit and the packages: verified, scored, built, and used on a machine that is thrown away."""
 
+import gzip
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,19 +92,38 @@ def check_contents(folder, deb, rpm):
     kept = run("rpm", "--query", "--configfiles", "--package", rpm).split()
     if kept != ["/etc/lethewire/lethewire.env"]:
         raise SystemExit(f"an upgrade of the .rpm keeps {kept}")
+    check_help(tree / "usr/share")
     return len(in_rpm)
+
+
+def check_help(share):
+    """The manual page and bash's completion are what their readers understand."""
+    page = gzip.decompress((share / "man/man1/lethewire.1.gz").read_bytes()).decode()
+    complaints = run("groff", "-man", "-ww", "-z", "-K", "utf8", input=page)
+    if complaints or ".SH" not in page:
+        raise SystemExit(f"the manual page: {complaints or 'no sections'}")
+    run("bash", "-n", share / "bash-completion/completions/lethewire")
 
 
 def use(deb, rpm, folder):
     """Installs and uses the packages where nothing of it stays."""
-    here = pathlib.Path(__file__).resolve().parent / "machine"
-    done = subprocess.run(
-        [here / "boot.sh", folder, sys.executable, here / "inside.py", deb, rpm, folder]
-    )
-    output = pathlib.Path(folder) / "output"
-    said = output.read_text().strip() if output.exists() else "nothing was started"
+    work = pathlib.Path(folder) / "machine"
+    out = work / "out"
+    out.mkdir(parents=True)
+    for package in (deb, rpm):
+        shutil.copy2(package, out)
+    (work / "project").symlink_to(ROOT)
+    # The same interpreter, with the packages of its environment, where the project is there.
+    python = pathlib.Path("/srv/lethewire") / pathlib.Path(sys.executable).relative_to(ROOT)
+    script = f"{python} tests/deploy/inside.py /out/{deb.name} /out/{rpm.name} /out\n"
+    (out / "script").write_text(script)
+    environment = {**os.environ, "MACHINE_SECONDS": "100"}
+    command = ["setpriv", "--pdeathsig", "KILL", ROOT / "tests/machine.sh", work]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = out / "log"
+    said = log.read_text().strip() if log.exists() else f"nothing was started: {done.stdout}"
     if done.returncode:
-        raise SystemExit(f"on a machine of its own:\n{said}")
+        raise SystemExit(f"on a machine of its own ({done.returncode}):\n{said}")
     return said.splitlines()[-1]
 
 

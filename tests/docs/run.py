@@ -3,7 +3,7 @@
 usage: run.py [document…]
 
 Every fenced block of `sh` is run, in the order in which it stands, in one shell per document, on a
-throw-away copy of this machine (fresh.sh): what a document has not set up before is not there. A block of `text` right
+throw-away copy of this machine (tests/machine.sh): what a document has not set up before is not there. A block of `text` right
 behind it is what it prints, to the letter; `…` stands for what varies, alone in a line for any lines.
 
 A comment in front of a block says what is different about it:
@@ -28,7 +28,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FRESH = pathlib.Path(__file__).resolve().with_name("fresh.sh")
+MACHINE = ROOT / "tests/machine.sh"
 DOCUMENTS = [
     "README.md",
     "DEPLOYMENT.md",
@@ -48,6 +48,7 @@ ELSEWHERE = {
     "docs/clients.md": "tests/clients/websocat.sh and python_client.py are its programs",
 }
 SECONDS_MAX = 300
+TIMED_OUT = 124  # timeout(1)
 KEYS = ("not run", "instead", "ready", "stop")
 FOLDERS = r"(?:docs|deploy|config|examples|bench|tests|sdk|web|fuzz)/[\w./-]+"
 
@@ -202,7 +203,7 @@ def run(document):
         check_unrun(block)
     with tempfile.TemporaryDirectory(prefix="lethewire-docs-") as folder:
         work = pathlib.Path(folder)
-        for name in ("layer", "project", "out"):
+        for name in ("project", "out"):
             (work / name).mkdir()
         copy_project(work / "project")
         parts = [block.script(number) for number, block in enumerate(blocks)]
@@ -210,8 +211,11 @@ def run(document):
         end = "stop_all\ntouch /out/passed\n"
         (work / "out/script").write_text("\n".join([PROLOGUE, install, *parts, end]))
         # Whatever ends this program ends the machine too.
-        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", FRESH, work]
-        done = subprocess.run(command, timeout=SECONDS_MAX, capture_output=True, text=True)
+        command = ["setpriv", "--pdeathsig", "KILL", MACHINE, work]
+        environment = {**os.environ, "MACHINE_SECONDS": str(SECONDS_MAX)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode == TIMED_OUT:
+            raise Problem(f"{document}: not done after {SECONDS_MAX} s")
         judge(document, blocks, work / "out", done)
     return len(blocks) - len(unrun), len(unrun)
 
@@ -260,8 +264,6 @@ def main():
             print(f"{document}: {ran} blocks run, {unrun} checked in another way", flush=True)
         except Problem as problem:
             problems.append(str(problem))
-        except subprocess.TimeoutExpired:
-            problems.append(f"{document}: not done after {SECONDS_MAX} s")
     if problems:
         sys.exit("\n\n".join(problems))
 

@@ -91,7 +91,9 @@ impl Redis {
     /// A client that is not a node.
     pub(crate) async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
-        soon("Redis", client.get_multiplexed_async_connection()).await.unwrap()
+        soon("Redis", client.get_multiplexed_async_connection_with_config(&patient()))
+            .await
+            .unwrap()
     }
 
     /// One command, answered.
@@ -112,7 +114,7 @@ impl Redis {
             }
             _ => Ok(()),
         };
-        let config = redis::AsyncConnectionConfig::new().set_push_sender(push);
+        let config = patient().set_push_sender(push);
         let url = format!("{}?protocol=resp3", self.url());
         let client = redis::Client::open(url).unwrap();
         let mut connection =
@@ -183,6 +185,11 @@ impl Drop for Monitor {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// `soon` says how long is too long, not the client's own half a second.
+fn patient() -> redis::AsyncConnectionConfig {
+    redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
 fn launch(folder: &TempDir, options: &[&str]) -> Child {

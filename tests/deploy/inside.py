@@ -1,7 +1,7 @@
 """What an administrator does with the packages, on a machine that is thrown away: install, start, use,
 restart with systemd's sockets, break, remove, purge.
 
-usage: inside.py DEB RPM FOLDER     (started by boot.sh; FOLDER gets the relay's log)
+usage: inside.py DEB RPM FOLDER     (in tests/machine.sh, by packages.py; FOLDER gets the relay's log)
 """
 
 import json
@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "clients"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "clients"))
 
 import python_client as client  # noqa: E402
 

@@ -1,40 +1,61 @@
 #!/usr/bin/env bash
 # Runs a script on a machine that is this one, and is thrown away: everything that is installed here, a
-# systemd of its own, an empty network, a copy of the project in /srv/lethewire. Needs root.
+# systemd of its own, an empty network, the project in /srv/lethewire. Needs root, and a kernel that gives
+# namespaces and overlays.
 #
-# usage: unshare --mount fresh.sh <work folder>
+#   machine.sh WORK
 #
-# The work folder has the project's copy in project/ and the script as out/script; out/ is /out in there.
-# Every other file that is written is in memory, over the machine's own, and gone at the end.
+# WORK has the project in project/, a folder or a link to one, and the script as out/script; out/ is /out
+# in there, and out/log what the script said. Every other file that is written is in memory, over what is
+# here, and gone at the end. The exit code is the script's, or 124 after MACHINE_SECONDS (300).
 set -euo pipefail
-readonly WORK=$1
+SELF=$(realpath "${BASH_SOURCE[0]}")
+WORK=$(realpath "$1")
+readonly SELF WORK
 
-# Around the machine: whatever it starts is in one control group, which is removed behind it.
-if [[ ${2-} != inside ]]; then
+# Outside, with mounts of its own: whatever the machine starts is in one control group, which is removed
+# behind it.
+outside() {
+  local groups=$WORK/groups group status=0
+  mkdir "$groups"
   mount --make-rprivate /
-  mkdir "$WORK/groups"
-  mount -t cgroup2 lethewire-docs "$WORK/groups"
-  group=$WORK/groups/lethewire-docs-$$
+  mount -t cgroup2 lethewire-machine "$groups"
+  group=$groups/lethewire-machine-$$
   mkdir "$group"
   echo $$ >"$group/cgroup.procs"
-  setpriv --pdeathsig KILL unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child \
-    "$0" "$WORK" inside || true
-  echo $$ >"$WORK/groups/cgroup.procs"
+  # In time for the group to be removed, whatever hangs inside; and whatever ends this ends the machine.
+  setpriv --pdeathsig KILL timeout --kill-after=5 "${MACHINE_SECONDS:-300}" \
+    setpriv --pdeathsig KILL unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child \
+    "$SELF" "$WORK" --inside || status=$?
+  echo $$ >"$groups/cgroup.procs"
   echo 1 >"$group/cgroup.kill"
   until grep -qx 'populated 0' "$group/cgroup.events"; do
     timeout 0.1 tail --follow /dev/null || true
   done
   find "$group" -depth -type d -exec rmdir {} +
-  exit
-fi
+  umount "$groups"
+  rmdir "$groups"
+  return "$status"
+}
 
-mount -t tmpfs -o mode=755 lethewire-docs "$WORK/layer"
-mkdir "$WORK"/layer/{over,work,root}
-mount -t overlay lethewire-docs "$WORK/layer/root" \
+case ${2-} in
+  --inside) ;;
+  --outside)
+    outside
+    exit
+    ;;
+  *) exec unshare --mount "$SELF" "$WORK" --outside ;;
+esac
+
+mkdir "$WORK/layer"
+mount -t tmpfs -o mode=755 lethewire-machine "$WORK/layer"
+mkdir "$WORK"/layer/{over,work,root,project,scratch}
+mount -t overlay lethewire-machine "$WORK/layer/root" \
   -o "lowerdir=/,upperdir=$WORK/layer/over,workdir=$WORK/layer/work"
 cd "$WORK/layer/root"
 mkdir -p srv/lethewire out
-mount --bind "$WORK/project" srv/lethewire
+mount -t overlay lethewire-machine srv/lethewire \
+  -o "lowerdir=$(realpath "$WORK/project"),upperdir=$WORK/layer/project,workdir=$WORK/layer/scratch"
 mount --bind "$WORK/out" out
 
 # The kernel's settings are everybody's: only those of this network can be changed.
@@ -70,13 +91,13 @@ sed -i 's/^hosts:.*/hosts: files/' etc/nsswitch.conf
 : >etc/machine-id
 
 mkdir -p run/systemd/system
-cat >run/systemd/system/docs.target <<'UNIT'
+cat >run/systemd/system/machine.target <<'UNIT'
 [Unit]
 DefaultDependencies=no
-Requires=docs.service
+Requires=script.service
 AllowIsolate=yes
 UNIT
-cat >run/systemd/system/docs.service <<'UNIT'
+cat >run/systemd/system/script.service <<'UNIT'
 [Unit]
 DefaultDependencies=no
 Wants=systemd-journald.service
@@ -101,4 +122,4 @@ umount --lazy /old
 rmdir /old
 mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-  /lib/systemd/systemd --system --unit=docs.target
+  /lib/systemd/systemd --system --unit=machine.target
