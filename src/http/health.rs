@@ -14,7 +14,7 @@ use super::{Answer, App, json};
 use crate::clock;
 use crate::config::Config;
 use crate::core::limit::Instant;
-use crate::metrics::Level;
+use crate::metrics::{Aggregate, Level};
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,12 +69,13 @@ pub struct Check {
 
 /// Every check that there is on this node. `now` is for the event loop.
 pub fn checks(app: &App, now: Instant) -> Vec<Check> {
+    let shown = app.totals();
     [
         bus(app),
-        memory(app),
-        Some(connections(app)),
-        Some(rooms(app)),
-        Some(queue(app)),
+        memory(app, &shown),
+        Some(connections(app, &shown)),
+        Some(rooms(app, &shown)),
+        Some(queue(app, &shown)),
         Some(event_loop(app.lag.worst(now), &app.config)),
     ]
     .into_iter()
@@ -142,12 +143,12 @@ fn bus_status(round_trip: Option<Duration>, config: &Config) -> Status {
 }
 
 /// The resident memory, where the system tells it.
-fn memory(app: &App) -> Option<Check> {
+fn memory(app: &App, shown: &Aggregate) -> Option<Check> {
     let resident = resident_bytes()?;
     let is_short = app.memory.is_short();
     let status = memory_status(resident, is_short, &app.config);
-    let shown = app.totals().resident_bytes;
-    Some(Check { name: "memory", status, value: app.shown(shown.div_ceil(MIB)), unit: "MB" })
+    let value = app.shown(shown.resident_bytes.div_ceil(MIB));
+    Some(Check { name: "memory", status, value, unit: "MB" })
 }
 
 fn memory_status(resident: u64, is_short: bool, config: &Config) -> Status {
@@ -162,23 +163,23 @@ fn memory_status(resident: u64, is_short: bool, config: &Config) -> Status {
     Status::of(resident, limit, config.health.warn_percent).min(Status::Warn)
 }
 
-fn connections(app: &App) -> Check {
+fn connections(app: &App, shown: &Aggregate) -> Check {
     let value = app.metrics.aggregate().connections;
     let most = app.config.limit.connections.into();
-    used(app, "connections", value, app.totals().connections, most, "connections")
+    used(app, "connections", value, shown.connections, most, "connections")
 }
 
-fn rooms(app: &App) -> Check {
+fn rooms(app: &App, shown: &Aggregate) -> Check {
     let value = u64::try_from(app.records.len()).unwrap_or(u64::MAX);
     // The level is set once a second; where numbers are exact, this one is too.
-    let shown = if app.metrics.is_exact() { value } else { app.totals().level(Level::Records) };
+    let shown = if app.metrics.is_exact() { value } else { shown.level(Level::Records) };
     used(app, "rooms", value, shown, app.config.room.rooms_max.into(), "rooms")
 }
 
 /// What waits for slow members, of what may until newcomers are turned away.
-fn queue(app: &App) -> Check {
+fn queue(app: &App, shown: &Aggregate) -> Check {
     let (value, limit) = app.hub.queued_bytes();
-    used(app, "queue", value as u64, app.totals().queued_bytes, limit as u64, "bytes")
+    used(app, "queue", value as u64, shown.queued_bytes, limit as u64, "bytes")
 }
 
 /// Judged by what it is, and shown as what it may be shown as.

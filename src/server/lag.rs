@@ -2,7 +2,8 @@
 //!
 //! A turn that should have come at once waits behind whatever the workers are doing. That wait is
 //! what every member's message waits too, so it is measured where it happens and costs no message
-//! anything.
+//! anything. It runs on the threads that serve members; those of the front door are not watched,
+//! for a flood that keeps them busy is no reason to send members elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;

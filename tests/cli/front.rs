@@ -1,5 +1,6 @@
 //! What can stand between the prober and a relay: TLS, and servers that stop answering.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -102,6 +103,35 @@ impl Front {
             }
         });
     }
+
+    /// Passes everything on, but what the second connection says after its request.
+    pub(crate) fn mute_second(&self, relay: SocketAddr) {
+        let listener = self.listener.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut muted = Vec::new();
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+                if number == 1 {
+                    muted.push(pass_request_on(stream, relay));
+                } else {
+                    pass_on(&stream, relay);
+                }
+            }
+        });
+    }
+}
+
+fn pass_request_on(mut outside: TcpStream, relay: SocketAddr) -> [TcpStream; 2] {
+    let mut inside = TcpStream::connect(relay).unwrap();
+    let mut byte = [0];
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        outside.read_exact(&mut byte).unwrap();
+        request.extend(byte);
+    }
+    inside.write_all(&request).unwrap();
+    let (mut from, mut to) = (inside.try_clone().unwrap(), outside.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+    [outside, inside]
 }
 
 fn pass_on(outside: &TcpStream, relay: SocketAddr) {

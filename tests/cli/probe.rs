@@ -181,6 +181,16 @@ fn a_way_that_ends_at_the_upgrade_is_a_failure_of_the_handshake() {
 }
 
 #[test]
+fn members_who_do_not_hear_each_other_are_a_failure_of_the_message() {
+    let (_relay, url) = started(&[]);
+    let front = Front::new();
+    front.mute_second(address(&url));
+    let through = format!("--timeout 3 --direct http://127.0.0.1:{}", front.port());
+    let (stage, what, timeout) = failure(&through, &[]);
+    assert_eq!((stage.as_str(), timeout), ("message", true), "{what}");
+}
+
+#[test]
 fn a_relay_that_is_full_or_drains_says_so_and_another_server_is_no_relay() {
     let (_full, url) = started(&[("MAX_TOTAL_CONNECTIONS", "1")]);
     let (stage, what, _) = failure(&url, &[]);

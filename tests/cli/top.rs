@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use lethewire::clock;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{PATIENCE, Relay, lethewire, output};
+use crate::{PATIENCE, Relay, SECRET, lethewire, output};
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
@@ -161,6 +161,21 @@ fn one_look_is_plain_text_and_no_relay_is_a_failure() {
         assert!(stderr.contains(words), "{stderr}");
     }
     assert_eq!(output("top --url nowhere", &[]).0, Some(2));
+}
+
+#[test]
+fn that_figures_are_blurred_is_said() {
+    let production = [("DEPLOYMENT_ENV", "production"), ("JOIN_TOKEN_SECRET", SECRET)];
+    for (privacy, blurred) in [("auto", true), ("blurred", true), ("exact", false)] {
+        let [env, secret] = production;
+        let relay = Relay::start(&[env, secret, ("METRICS_PRIVACY", privacy)]);
+        let line = relay.line_with("\"listening\"");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = format!("http://{}", line["operations"].as_str().unwrap());
+        let (code, stdout, _) = output(&format!("top --once --url {url}"), &[]);
+        assert_eq!(code, Some(0), "{stdout}");
+        assert_eq!(stdout.contains("blurred: multiples of 8"), blurred, "{privacy}: {stdout}");
+    }
 }
 
 #[test]
