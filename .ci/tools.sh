@@ -79,9 +79,11 @@ need_container() {
   PATH=$PATH:/usr/sbin
   need_program dockerd docker.io docker-compose docker-compose iptables iptables gcc gcc \
     redis-server redis-server redis-cli redis-tools caddy caddy busybox busybox-static \
-    openssl openssl ss iproute2 unshare util-linux chromium chromium
+    openssl openssl ss iproute2 unshare util-linux chromium chromium \
+    prometheus prometheus prometheus-alertmanager prometheus-alertmanager
   [[ -e /etc/ssl/certs/ca-certificates.crt ]] || install_packages ca-certificates
-  need_crate cargo-auditable 0.7.7 cargo-auditable
+  # It has little to do: optimising it would take longer than it runs.
+  need_crate cargo-auditable 0.7.7 cargo-auditable --debug
   # The image is built without a network, so the crates have to be here.
   retry cargo fetch --locked --quiet --target "$(rustc -vV | sed -n 's/^host: //p')"
 }

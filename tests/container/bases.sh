@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes the images that the Dockerfile and docker-compose.yml start from out of what this machine has,
-# because the test downloads none: a compiler with the crates of Cargo.lock, Redis, Caddy.
+# because the test downloads none: a compiler with the crates of Cargo.lock, Redis, Caddy, Prometheus,
+# Alertmanager.
 #
-# usage: bases.sh     in the project's folder; prints BUILDER=…, REDIS_IMAGE=…, CADDY_IMAGE=…
+# usage: bases.sh     in the project's folder; prints BUILDER=…, REDIS_IMAGE=… and so on
 #
 # Files of installed Debian packages go into a tar that the engine imports. Names carry a hash of the
 # files' names, sizes and times, so that an image is made once.
@@ -18,6 +19,8 @@ main() {
     --change 'ENV PATH=/usr/local/bin:/rust/bin:/usr/bin CARGO_HOME=/cargo CARGO_NET_OFFLINE=true'
   image REDIS_IMAGE redis
   image CADDY_IMAGE caddy
+  image PROMETHEUS_IMAGE prometheus --change 'ENTRYPOINT ["/usr/bin/prometheus"]'
+  image ALERTMANAGER_IMAGE alertmanager --change 'ENTRYPOINT ["/usr/bin/prometheus-alertmanager"]'
 }
 
 # image <variable> <name> [options of docker import]
@@ -28,8 +31,10 @@ image() {
   files=$("files_of_$name" | sed 's,^/,,' | sort -u)
   tag=lethewire-test/$name:$({
     printf '%s\n' "$*" "$files"
-    # Not of folders, in which something always happens.
-    (cd / && xargs -d '\n' stat --format '%F %n %s %Y') <<<"$files" | grep -v '^directory' 
+    # Not of folders, in which something always happens, and not of the registry's index: any call of
+    # cargo may write it anew, and what is read there is locked.
+    (cd / && xargs -d '\n' stat --format '%F %n %s %Y') <<<"$files" |
+      grep -v -e '^directory' -e '/registry/index/'
   } | sha256sum | cut -c 1-16)
   if [[ -z $(docker image ls --quiet "$tag") ]]; then
     tar -C / -c --no-recursion -T - \
@@ -67,9 +72,21 @@ files_of_redis() {
   printf '%s\n' /tmp
 }
 
-# wget is what the health check in docker-compose.yml calls; Caddy's own image has that of busybox.
+# wget is what the health checks in docker-compose.yml call; the published images have that of busybox.
 files_of_caddy() {
   with_libraries /usr/bin/caddy
+  printf '%s\n' /usr/bin/busybox /tmp
+}
+
+files_of_prometheus() {
+  with_libraries /usr/bin/prometheus
+  printf '%s\n' /usr/bin/busybox /tmp
+}
+
+files_of_alertmanager() {
+  with_libraries /usr/bin/prometheus-alertmanager
+  # The words of its messages.
+  find /usr/share/prometheus/alertmanager -type f
   printf '%s\n' /usr/bin/busybox /tmp
 }
 

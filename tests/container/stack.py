@@ -21,6 +21,8 @@ SITE = "https://localhost"
 # A page of somebody else, which browser.mjs makes up.
 PAGE = "https://chat.example.org"
 SERVICES = ("redis", "relay-1", "relay-2", "caddy")
+# Of the profile `observability`; the others of it are checked by their schema only.
+WATCHERS = ("probe", "prometheus", "alertmanager")
 
 
 def compose(folder, *arguments, **options):
@@ -44,7 +46,7 @@ def prepare(folder):
     # As often as one looks, so that nobody waits.
     often = {"healthcheck": {"interval": "1s", "timeout": "3s", "retries": 90}}
     (folder / "override.yml").write_text(
-        json.dumps({"services": {name: often for name in (*SERVICES, "probe")}})
+        json.dumps({"services": {name: often for name in (*SERVICES, *WATCHERS)}})
     )
     os.environ.update(
         LETHEWIRE_IMAGE="lethewire-test/relay:check",
@@ -196,9 +198,8 @@ def caddy_knows_who_serves():
 
 def wait_for_restart(name, before):
     events = ["--filter=container=%s" % name, "--filter=event=start", "--format={{.Status}}"]
-    watch = subprocess.Popen(
-        ["timeout", "60", "docker", "events", "--since=10m", *events], stdout=subprocess.PIPE
-    )
+    span = ["--since=10m", "--until=%d" % (time.time() + 60)]
+    watch = subprocess.Popen(["docker", "events", *span, *events], stdout=subprocess.PIPE)
     try:
         while inspect(name)["RestartCount"] == before or not inspect(name)["State"]["Running"]:
             if not watch.stdout.readline():
@@ -210,10 +211,13 @@ def wait_for_restart(name, before):
 
 def the_probe_gets_through(folder):
     """The exporter of the profile, which believes Caddy's own authority."""
-    compose(folder, "up", "--detach", "--no-build", "probe")
-    is_healthy(container("probe"))
-    networks = inspect(container("probe"))["NetworkSettings"]["Networks"]
-    url = "http://%s:9091/metrics" % networks[PROJECT + "_dashboards"]["IPAddress"]
+    # The others have something to see until they are asked for it.
+    compose(folder, "up", "--detach", "--no-build", *WATCHERS)
+    for service in WATCHERS:
+        is_healthy(container(service))
+        host = inspect(container(service))["HostConfig"]
+        check((host["ReadonlyRootfs"], host["CapDrop"]), (True, ["ALL"]), service)
+    url = dashboards("probe", 9091) + "/metrics"
     deadline = time.monotonic() + 60
     while True:
         with urllib.request.urlopen(url, timeout=20) as answer:
@@ -222,8 +226,35 @@ def the_probe_gets_through(folder):
             break
         if time.monotonic() > deadline:
             raise SystemExit("the probe does not get through:\n" + figures)
-    host = inspect(container("probe"))["HostConfig"]
-    check((host["ReadonlyRootfs"], host["CapDrop"]), (True, ["ALL"]))
+
+
+def dashboards(service, port):
+    """Where a service is reached by who shows what it knows."""
+    networks = inspect(container(service))["NetworkSettings"]["Networks"]
+    return "http://%s:%d" % (networks[PROJECT + "_dashboards"]["IPAddress"], port)
+
+
+def prometheus_sees_everybody(_):
+    """Also those that were stopped and killed; its rules are computed, and Alertmanager is told."""
+    everybody = {"relay-1", "relay-2", "probe", "localhost", "alertmanager"}
+    deadline = time.monotonic() + 60
+    while True:
+        targets = ask_prometheus("targets")["activeTargets"]
+        state = {target["labels"]["instance"].split(":")[0]: target["health"] for target in targets}
+        if state == dict.fromkeys(everybody, "up"):
+            break
+        if time.monotonic() > deadline:
+            raise SystemExit("Prometheus sees %s" % state)
+    rules = [rule for group in ask_prometheus("rules")["groups"] for rule in group["rules"]]
+    check({rule["health"] for rule in rules} - {"unknown"}, {"ok"}, "rules")
+    told = [manager["url"] for manager in ask_prometheus("alertmanagers")["activeAlertmanagers"]]
+    check(told, ["http://alertmanager:9093/api/v2/alerts"])
+
+
+def ask_prometheus(what):
+    url = dashboards("prometheus", 9090) + "/api/v1/" + what
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return json.load(answer)["data"]
 
 
 CHECKS = (
@@ -237,6 +268,7 @@ CHECKS = (
     a_relay_drains_and_another_takes_over,
     the_user_of_redis_may_do_what_is_needed_and_nothing_else,
     what_is_killed_comes_back,
+    prometheus_sees_everybody,
 )
 
 
