@@ -210,6 +210,10 @@ impl<S: Clone> Log<S> {
             return None;
         }
         let seat = self.seats.try_remove(speaker.seat as usize)?;
+        // Whoever gets the seat before the batch goes out must not hear what was for this member.
+        if let Some(batch) = &mut self.pending {
+            batch.forget(speaker.seat);
+        }
         self.by_member.remove(&speaker.member);
         self.changes += 1;
         self.hearing -= u64::from(seat.hears);

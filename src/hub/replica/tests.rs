@@ -552,6 +552,31 @@ fn frames(mut bytes: &[u8]) -> Vec<Value> {
     frames
 }
 
+/// Somebody alone is told something that no other hears, leaves before it is sent, and the seat is
+/// given to the next one.
+#[test]
+fn who_gets_a_seat_does_not_hear_what_was_for_the_one_before() {
+    let mut world = World::new();
+    let run = |world: &mut World, steps: &[Step]| {
+        steps.iter().for_each(|step| world.act(0, *step));
+    };
+    run(&mut world, &[Step::Join, Step::Publish, Step::Deliver, Step::Say(0), Step::Publish]);
+    let first = world.pick_here(0, 0).unwrap();
+    // Delivered and not flushed, because another flush is under way.
+    world.deliver(0);
+    let Node { replica, log, .. } = &mut world.nodes[0];
+    let _ = replica.leave(log, member_id(first), Gone::Left).unwrap();
+    world.join(0);
+    world.publish(0);
+    world.deliver(0);
+    world.flush(0);
+    let second = world.pick_here(0, 0).unwrap();
+    assert!(world.nodes[0].log.find(member_id(first)).is_none());
+    let heard = &world.clients[&second].heard;
+    assert_eq!(heard.len(), 1, "its welcome and nothing else: {heard:?}");
+    assert_eq!(heard[0]["type"], "reset");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
