@@ -557,10 +557,9 @@ fn frames(mut bytes: &[u8]) -> Vec<Value> {
 #[test]
 fn who_gets_a_seat_does_not_hear_what_was_for_the_one_before() {
     let mut world = World::new();
-    let run = |world: &mut World, steps: &[Step]| {
-        steps.iter().for_each(|step| world.act(0, *step));
-    };
-    run(&mut world, &[Step::Join, Step::Publish, Step::Deliver, Step::Say(0), Step::Publish]);
+    for step in [Step::Join, Step::Publish, Step::Deliver, Step::Say(0), Step::Publish] {
+        world.act(0, step);
+    }
     let first = world.pick_here(0, 0).unwrap();
     // Delivered and not flushed, because another flush is under way.
     world.deliver(0);
