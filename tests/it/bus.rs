@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use lethewire::bus::{Batch, Bus, BusSettings, Refused, Servers, Topic};
 use lethewire::core::id::{MemberId, RoomId};
 use lethewire::core::secret::SecretBytes;
-use lethewire::metrics::{BusRefusal, Count, Metrics};
+use lethewire::metrics::{BusRefusal, Count, LimitHit, Metrics};
 
 use self::node::{Node, Room, until};
 use self::redis::Redis;
@@ -95,6 +95,11 @@ async fn a_batch_happens_as_a_whole_or_is_refused() {
     {
         let state = here.state();
         assert_eq!(state.refused, [Refused::Full, Refused::Absent]);
+    }
+    let counted = node.metrics.aggregate();
+    for (refusal, times) in [(BusRefusal::Full, 1), (BusRefusal::Absent, 1), (BusRefusal::Void, 0)]
+    {
+        assert_eq!(counted.bus_refused(refusal), times, "{refusal:?}");
     }
     let count: usize = roster_len(&redis).await;
     assert_eq!(count, 2);
@@ -232,6 +237,8 @@ async fn an_inbox_that_overflows_leads_to_attaching_anew() {
         });
         drop(gate);
     }
+    let counted = slow.metrics.aggregate();
+    assert_eq!(counted.limit_hits(LimitHit::BusInbox), counted.count(Count::BusInboxesDropped));
     here.until(|state| state.at.is_some_and(|(_, position)| position == 100)).await;
     assert!(here.state().attached > 1 && here.state().heard.len() < 100);
     there.say(b"after");

@@ -1,11 +1,12 @@
 //! That every copy of every message is accounted for, and that the numbers are those of what
 //! happened. `TestRelay::stop` checks the accounts at the end of every other test too.
 
+use futures_util::StreamExt as _;
 use lethewire::config::MetricsPrivacy;
 use lethewire::metrics::{Count, Dropped, MessageClass};
 use serde_json::json;
 
-use crate::harness::{Heard, Member, TestRelay, call};
+use crate::harness::{Heard, Member, TestRelay, TestRoom, call};
 
 /// Copies of messages that a member hears until its connection ends or the last one comes.
 async fn copies_until(member: &mut Member, last: &[u8]) -> u64 {
@@ -129,7 +130,10 @@ async fn what_is_for_somebody_who_breaks_off_is_dropped_and_counted() {
 
 /// Names of all series with their labels, and values.
 async fn series(relay: &TestRelay) -> Vec<(String, f64)> {
-    let text = call(relay.ops, "GET", "/metrics", "", "").await.text();
+    samples(&call(relay.ops, "GET", "/metrics", "", "").await.text())
+}
+
+fn samples(text: &str) -> Vec<(String, f64)> {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let pair = |line: &str| {
         let (name, value) = line.rsplit_once(' ').expect("a sample");
@@ -150,6 +154,22 @@ async fn whatever_clients_do_makes_no_new_series() {
         shown.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
     let before = names().await;
+    // Ten thousand rooms, made over a few connections.
+    let makers = (0..16).map(|_| async {
+        let mut talk = relay.talk().await;
+        for _ in 0..625 {
+            let body = TestRoom::new().creation(json!(null)).to_string();
+            let length = body.len();
+            talk.say(format!(
+                "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            ))
+            .await;
+            assert_eq!(talk.answer().await.status, 201);
+        }
+    });
+    futures_util::stream::iter(makers).for_each_concurrent(16, |maker| maker).await;
+    assert_eq!(relay.count(Count::RecordsMade), 10_000);
     for number in 0..50 {
         let room = relay.create_room().await;
         let (mut alice, mut bob) = (relay.join(&room).await, relay.join(&room).await);
@@ -160,6 +180,7 @@ async fn whatever_clients_do_makes_no_new_series() {
             format!("X-{number}: {number}\r\nUser-Agent: {number}\r\nOrigin: http://{number}\r\n");
         relay.call("GET", &format!("/{number}?{number}"), &odd, "").await;
         relay.call("POST", "/v1/rooms", &odd, &number.to_string()).await;
+        relay.call(&format!("M{number}"), "/v1/info", &odd, "").await;
     }
     assert_eq!(names().await, before);
     relay.stop().await;
