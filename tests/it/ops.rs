@@ -3,6 +3,7 @@
 use lethewire::config::{Config, Deployment};
 use lethewire::metrics::Refusal;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::harness::{Answered, JSON, TestRelay, TestRoom, call};
 
@@ -60,6 +61,26 @@ async fn health_is_what_is_used_of_what_there_is() {
             (&health["status"], &health["checks"]["rooms"]["status"]),
             (&json!(status), &json!(check))
         );
+    }
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn health_warns_when_few_connections_are_left_and_fails_when_none_is() {
+    let relay = TestRelay::start(|config| {
+        config.limit.connections = 10;
+        calm(config);
+    })
+    .await;
+    let mut open = Vec::new();
+    for (count, code, check) in [(8, 200, "pass"), (9, 200, "warn"), (10, 503, "fail")] {
+        while open.len() < count {
+            open.push(TcpStream::connect(relay.addr).await.unwrap());
+        }
+        relay.until("all to be in", |now| now.connections == count as u64).await;
+        let health = get(&relay, "/health").await;
+        assert_eq!(health.status, code, "{count}");
+        assert_eq!(health.json()["checks"]["connections"]["status"], check, "{count}");
     }
     relay.stop().await;
 }
