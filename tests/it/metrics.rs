@@ -1,6 +1,19 @@
 //! That every copy of every message is accounted for, and that the numbers are those of what
 //! happened. `TestRelay::stop` checks the accounts at the end of every other test too.
 
+#[cfg(target_os = "linux")]
+mod moves;
+#[cfg(target_os = "linux")]
+mod scenes;
+#[cfg(target_os = "linux")]
+mod scenes_bus;
+#[cfg(target_os = "linux")]
+mod scenes_doors;
+#[cfg(target_os = "linux")]
+mod scenes_limits;
+#[cfg(target_os = "linux")]
+mod seen;
+
 use futures_util::StreamExt as _;
 use lethewire::config::MetricsPrivacy;
 use lethewire::metrics::{Count, Dropped, MessageClass};
