@@ -32,6 +32,7 @@ library_benchmark_group!(
         outbox_send,
         outbox_backlog,
         metrics_add,
+        metrics_page,
         welcome
     ]
 );
@@ -195,6 +196,14 @@ fn metrics_add(metrics: Metrics) -> Metrics {
         metrics.add(black_box(Count::CopiesDelivered), black_box(1));
     }
     metrics
+}
+
+// What a scrape is given. It is made at the front door, so it takes nothing from the members' threads.
+#[library_benchmark]
+#[bench::whole(setup = metrics)]
+fn metrics_page(metrics: Metrics) -> (Metrics, String) {
+    let page = metrics.encode(black_box(Instant::START));
+    (metrics, page)
 }
 
 fn members(count: u64) -> Vec<MemberId> {
