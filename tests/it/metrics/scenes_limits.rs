@@ -18,8 +18,8 @@ pub(super) async fn of_members(seen: &Seen) {
         config.limit.frames_per_10s = 10;
         config.limit.pings_per_10s = 5;
         config.limit.raw_bytes_per_10s = 8000;
-        config.limit.fanout_bytes_per_10s = 3000;
-        config.limit.room_fanout_bytes_per_10s = 4000;
+        config.limit.fanout_bytes_per_10s = 2000;
+        config.limit.room_fanout_bytes_per_10s = 2000;
     })
     .await;
     let (mut rogue, _) = relay.two_members().await;
@@ -28,8 +28,10 @@ pub(super) async fn of_members(seen: &Seen) {
     }
     ends_with(&mut rogue, 4201).await;
     let (mut rogue, _other) = relay.two_members().await;
-    rogue.say(&[1; 2500]).await;
-    rogue.say(&[1; 2500]).await;
+    // Each is so much over its limit that what comes back in the seconds of a slow machine is less.
+    for _ in 0..2 {
+        rogue.say(&[1; 2900]).await;
+    }
     rogue.control_of("error").await;
     let (mut rogue, mut other) = relay.two_members().await;
     for payload in [1600, 1600] {
@@ -37,7 +39,7 @@ pub(super) async fn of_members(seen: &Seen) {
     }
     rogue.control_of("error").await;
     other.data().await;
-    other.say(&[2; 2900]).await;
+    other.say(&[2; 1600]).await;
     other.control_of("error").await;
     let (mut frames, mut pings) = relay.two_members().await;
     // Some more than may be, for there is one a second again.
