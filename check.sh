@@ -8,8 +8,10 @@ source .ci/tools.sh
 
 readonly STEPS=(
   fmt clippy test doc loom build fuzz sdk web python websocat backend proxies canary docs deploy cluster
-  container observability bench instructions autobahn
+  observability bench instructions autobahn
 )
+# What compiles everything once more, for which a run on two cores has no time.
+readonly NIGHTLY_STEPS=(container)
 
 declare -rA ABOUT=(
   [fmt]="the code is formatted"
@@ -208,6 +210,10 @@ usage() {
   for step in "${STEPS[@]}"; do
     printf '  %-13s %s\n' "$step" "${ABOUT[$step]}"
   done
+  printf '\nBy name, or with --nightly:\n'
+  for step in "${NIGHTLY_STEPS[@]}"; do
+    printf '  %-13s %s\n' "$step" "${ABOUT[$step]}"
+  done
   printf '\n%s\n%s\n%s\n' \
     "--nightly takes the long form where a step has one: cluster with a million messages, docs with mdBook's site, container with the image as it is released." "Debian packages are installed when they are missing and you are root; every other tool" \
     "goes into .test/ in this folder. A second run installs nothing."
@@ -244,15 +250,18 @@ summary() {
 }
 
 main() {
-  local asked=() step number=0
+  local asked=() all=("${STEPS[@]}") step number=0
   for step in "$@"; do
     case $step in
       -h | --help) usage && exit ;;
-      --nightly) export CLUSTER_NIGHTLY=1 DOCS_NIGHTLY=1 CONTAINER_PROFILE=release ;;
+      --nightly)
+        export CLUSTER_NIGHTLY=1 DOCS_NIGHTLY=1 CONTAINER_PROFILE=release
+        all+=("${NIGHTLY_STEPS[@]}")
+        ;;
       *) asked+=("$step") ;;
     esac
   done
-  ((${#asked[@]})) || asked=("${STEPS[@]}")
+  ((${#asked[@]})) || asked=("${all[@]}")
   for step in "${asked[@]}"; do
     [[ -v "ABOUT[$step]" ]] || die "no such step: $step (./check.sh --help lists them)"
   done
