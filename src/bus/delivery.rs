@@ -169,6 +169,7 @@ impl Bus {
         if line.flying == 0
             && let Some(pending) = line.pending.take_if(void)
         {
+            self.metrics.bus_refused(BusRefusal::Void);
             room.topic.refused(pending.batch, Refused::Void);
         }
         room.topic.attached(state);

@@ -159,6 +159,7 @@ async fn what_is_said_into_a_flushed_order_is_refused_as_void() {
     here.until(|state| !state.refused.is_empty() && state.attached > 1).await;
     let state = here.state();
     assert_eq!(state.refused, [Refused::Void]);
+    assert_eq!(node.metrics.aggregate().bus_refused(BusRefusal::Void), 1);
     assert!(state.at.unwrap().0 != before && state.heard.is_empty());
 }
 

@@ -25,7 +25,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("lethewire_copies_dropped_total{reason=\"left\"}", "not moved by a test: microseconds wide"),
     ("lethewire_runtime_global_queue", "may be empty whenever somebody looks"),
-    ("lethewire_bus_refusals_total{reason=\"void\"}", "not moved by a test"),
     ("lethewire_bus_refusals_total", "tests/it/bus.rs, on a bus without sockets"),
     ("lethewire_bus_inboxes_dropped_total", "tests/it/bus.rs fills one"),
     ("lethewire_limit_hits_total{limit=\"bus_inbox\"}", "tests/it/bus.rs fills one"),
