@@ -11,6 +11,7 @@ use super::schema::Config;
 use super::values::Switch;
 use crate::core::id::Kid;
 use crate::core::token::{NAME_LEN_MAX, is_plain_name};
+use crate::metrics::Privacy;
 
 /// Adds whatever does not fit together to `problems`.
 pub(super) fn check(config: &Config, problems: &mut Problems) {
@@ -286,6 +287,14 @@ fn production(config: &Config, problems: &mut Problems) {
     let url = &config.server.public_url;
     if url.starts_with("http://") && !is_local(url) {
         problems.add("PUBLIC_URL", "production is reached over TLS; expected https://");
+    }
+    let ops_shown = config.server.ops_listen.is_some_and(|ops| !ops.ip().is_loopback());
+    if ops_shown && config.privacy() == Privacy::Exact {
+        problems.add(
+            "METRICS_PRIVACY",
+            "production does not show exact figures to other machines, because single people's acts \
+             can be read from them; leave this on auto, or put OPS_LISTEN on loopback",
+        );
     }
 }
 

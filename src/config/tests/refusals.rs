@@ -57,6 +57,33 @@ fn production_refuses_what_is_only_fit_for_a_first_try() {
 }
 
 #[test]
+fn production_shows_exact_figures_to_its_own_machine_only() {
+    for (listen, privacy, refused) in [
+        ("0.0.0.0:9090", "exact", true),
+        ("10.1.2.3:9090", "exact", true),
+        ("[::]:9090", "exact", true),
+        ("127.0.0.1:9090", "exact", false),
+        ("[::1]:9090", "exact", false),
+        ("", "exact", false),
+        ("0.0.0.0:9090", "auto", false),
+        ("0.0.0.0:9090", "blurred", false),
+    ] {
+        let own = [("OPS_LISTEN", listen), ("METRICS_PRIVACY", privacy)];
+        let development = [("JOIN_TOKEN_SECRET", SECRET)].into_iter().chain(own);
+        assert!(load(None, &Environment::of(development)).is_ok(), "{own:?}");
+        let production = load(None, &Environment::of(PRODUCTION.into_iter().chain(own)));
+        if !refused {
+            assert!(production.is_ok(), "{own:?}");
+            continue;
+        }
+        let problems = problems_of(production);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let about = "METRICS_PRIVACY: production does not show exact figures to other machines";
+        assert!(problems[0].starts_with(about), "{problems:?}");
+    }
+}
+
+#[test]
 fn development_takes_the_same_with_a_word_of_warning() {
     for (name, value, note) in [
         (
