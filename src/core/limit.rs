@@ -5,15 +5,18 @@
 //! it closer. So there is nothing to refill, no float to drift and no timer to run, and a window's
 //! edge never lets twice the limit through.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// A moment of the process' monotonic clock, in nanoseconds since it started (584 years fit).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(u64);
+///
+/// One more is kept than that, so that `Option<Instant>` is as small: members and rooms have many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(NonZeroU64);
 
 impl Instant {
     /// The moment at which the process' clock started.
-    pub const START: Self = Self(0);
+    pub const START: Self = Self(NonZeroU64::MIN);
 
     /// The moment `duration` later; the end of time at most.
     #[must_use]
@@ -23,9 +26,17 @@ impl Instant {
 
     /// The time that passed since `earlier`, zero if that is in the future.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+const _: () = assert!(size_of::<Option<Instant>>() == size_of::<Instant>());
 
 /// Whole seconds since 1970, as tokens carry them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +103,7 @@ impl Bucket {
             self.full_at = Instant(full_at);
             Ok(())
         } else {
-            Err(Duration::from_nanos(full_at - latest))
+            Err(Duration::from_nanos(full_at.get() - latest.get()))
         }
     }
 
@@ -106,7 +117,8 @@ impl Bucket {
 
     /// How much is missing now, rounded up.
     pub fn used(&self, limit: &Limit, now: Instant) -> u64 {
-        let missing = u128::from(self.full_at.0.saturating_sub(now.0)) * u128::from(limit.amount);
+        let missing = self.full_at.0.get().saturating_sub(now.0.get());
+        let missing = u128::from(missing) * u128::from(limit.amount);
         u64::try_from(missing.div_ceil(u128::from(limit.period_ns))).unwrap_or(u64::MAX)
     }
 

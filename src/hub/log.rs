@@ -2,6 +2,9 @@
 //!
 //! Plain data with rules; the lock around it is the room's.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -63,7 +66,9 @@ pub enum Unsent {
 /// The order of a room whose members are reached through handles `S`, which are never called here.
 pub(super) struct Log<S> {
     seats: Slab<Seat<S>>,
-    by_member: HashMap<MemberId, SeatIndex>,
+    #[expect(clippy::box_collection, reason = "small rooms are many, and have none")]
+    /// Where members sit, once there are too many to look through their seats.
+    by_member: Option<Box<HashMap<MemberId, SeatIndex>>>,
     /// Seats promised to handshakes that are under way.
     reserved: usize,
     /// The last number that was given.
@@ -86,6 +91,13 @@ struct Seat<S> {
     /// Where its stream begins in the pending batch.
     from: u32,
 }
+
+/// Rooms with so many members find one by looking through them. A map would cost each room as much
+/// as its seats.
+const SEARCHED_MAX: usize = 16;
+
+/// Up to so many, memory is taken for one member after the other: most rooms are small.
+const ONE_BY_ONE_MAX: usize = 4;
 
 /// The members as of the last time the pending batch was taken.
 pub(super) struct Audience<S> {
@@ -122,7 +134,7 @@ impl<S> Default for Log<S> {
     fn default() -> Self {
         Self {
             seats: Slab::new(),
-            by_member: HashMap::new(),
+            by_member: None,
             reserved: 0,
             seq: 0,
             pending: None,
@@ -196,9 +208,17 @@ impl<S: Clone> Log<S> {
     /// Gives a seat to whoever came with the order that is shared with other nodes, and tells nobody.
     pub(super) fn seat(&mut self, member: MemberId, handle: S, hears: bool) -> SeatIndex {
         let from = self.batch().0.position();
+        if self.seats.len() < ONE_BY_ONE_MAX {
+            self.seats.reserve_exact(1);
+        }
         let key = self.seats.insert(Seat { member, handle, hears, from });
-        let seat = SeatIndex::try_from(key).expect("a room has fewer members than that");
-        self.by_member.insert(member, seat);
+        let seat = index(key);
+        if let Some(map) = &mut self.by_member {
+            map.insert(member, seat);
+        } else if self.seats.len() > SEARCHED_MAX {
+            let map = self.seats.iter().map(|(key, seat)| (seat.member, index(key)));
+            self.by_member = Some(Box::new(map.collect()));
+        }
         self.changes += 1;
         self.hearing += u64::from(hears);
         seat
@@ -214,7 +234,9 @@ impl<S: Clone> Log<S> {
         if let Some(batch) = &mut self.pending {
             batch.forget(speaker.seat);
         }
-        self.by_member.remove(&speaker.member);
+        if let Some(map) = &mut self.by_member {
+            map.remove(&speaker.member);
+        }
         self.changes += 1;
         self.hearing -= u64::from(seat.hears);
         Some(seat.handle)
@@ -254,7 +276,11 @@ impl<S: Clone> Log<S> {
 
     /// Where a member sits.
     pub(super) fn find(&self, member: MemberId) -> Option<Speaker> {
-        self.by_member.get(&member).map(|seat| Speaker { seat: *seat, member })
+        let seat = match &self.by_member {
+            Some(map) => *map.get(&member)?,
+            None => index(self.seats.iter().find(|(_, seat)| seat.member == member)?.0),
+        };
+        Some(Speaker { seat, member })
     }
 
     /// How many seats are taken or promised.
@@ -297,7 +323,7 @@ impl<S: Clone> Log<S> {
         let target = match head.target {
             Target::Room => None,
             Target::Member(member) => {
-                let seat = self.by_member.get(&member).copied();
+                let seat = self.find(member).map(|found| found.seat);
                 let hears =
                     |seat: &SeatIndex| self.seats.get(*seat as usize).is_some_and(|s| s.hears);
                 Some(seat.filter(hears).ok_or(Unsent::NoSuchMember)?)
@@ -336,8 +362,11 @@ impl<S: Clone> Log<S> {
         if audience.changes != self.changes {
             audience.changes = self.changes;
             audience.listeners.clear();
+            if self.seats.len() <= ONE_BY_ONE_MAX {
+                audience.listeners.reserve_exact(self.seats.len());
+            }
             audience.listeners.extend(self.seats.iter_mut().map(|(key, seat)| Listener {
-                seat: SeatIndex::try_from(key).unwrap_or(SeatIndex::MAX),
+                seat: index(key),
                 hears: seat.hears,
                 from: std::mem::take(&mut seat.from),
                 handle: seat.handle.clone(),
@@ -345,4 +374,9 @@ impl<S: Clone> Log<S> {
         }
         self.pending.take()
     }
+}
+
+/// A seat's number, as batches keep it.
+fn index(key: usize) -> SeatIndex {
+    SeatIndex::try_from(key).expect("a room has fewer members than that")
 }
