@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
 use crate::core::close::Close;
 use crate::core::limit::Instant;
 
@@ -47,10 +50,15 @@ pub trait Socket {
 
 impl Socket for tokio::net::TcpStream {
     fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        // The kernel has less to do for one part than for a list of one.
-        match parts {
-            [part] => self.try_write(part),
-            parts => Self::try_write_vectored(self, parts),
+        // The kernel has less to do for one part than for a list of one. What tokio knows of the
+        // socket lies elsewhere in memory, so it is only asked, and told, when the socket is full.
+        let written = match parts {
+            [part] => rustix::net::send(self, part, SendFlags::NOSIGNAL),
+            parts => rustix::io::writev(self, parts),
+        };
+        match written {
+            Err(Errno::WOULDBLOCK) => Self::try_write_vectored(self, parts),
+            written => Ok(written?),
         }
     }
 
@@ -140,6 +148,13 @@ impl<S: Socket> Outbox<S> {
     /// The socket, for reading.
     pub const fn socket(&self) -> &S {
         &self.socket
+    }
+
+    /// Has the processor fetch what [`Outbox::send`] will look at first, and does not wait for it.
+    #[inline]
+    pub fn prefetch(&self) {
+        #[cfg(not(lethewire_loom))]
+        std::hint::black_box(self.state.is_poisoned());
     }
 
     /// Sends whole frames: `parts` are their bytes in order, `frames` says where each ends.

@@ -92,6 +92,7 @@ macro_rules! fixed_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(align(8))] // So that it is moved as words, also within something else.
         pub struct $name([u8; Self::LEN]);
 
         impl $name {

@@ -45,8 +45,8 @@ struct Cut {
 
 #[derive(Clone, Copy)]
 enum What {
-    /// The shared frame is not for this seat.
-    Skip,
+    /// So many shared frames are not for this seat.
+    Skip(u32),
     /// The private frame of this number is for this seat alone.
     Insert(u32),
 }
@@ -99,7 +99,7 @@ impl Batch {
         skip: usize,
         sender: SeatIndex,
     ) {
-        self.cut(sender, What::Skip);
+        self.skip(sender);
         self.shared.push_data(kind, head, payload, skip);
     }
 
@@ -125,7 +125,7 @@ impl Batch {
         sender: Option<SeatIndex>,
     ) {
         if let Some(sender) = sender {
-            self.cut(sender, What::Skip);
+            self.skip(sender);
         }
         self.shared.push_plain(kind, head, payload);
     }
@@ -156,6 +156,19 @@ impl Batch {
     /// Forgets what differs for a seat whose member is gone: it may be somebody else's next.
     pub(super) fn forget(&mut self, seat: SeatIndex) {
         self.cuts.retain(|cut| cut.seat != seat);
+    }
+
+    /// The next shared frame is not for this seat. What a member says in one go is one cut.
+    fn skip(&mut self, seat: SeatIndex) {
+        let at = self.shared.count();
+        if let Some(Cut { seat: last, at: from, what: What::Skip(frames) }) = self.cuts.last_mut()
+            && *last == seat
+            && *from + *frames == at
+        {
+            *frames += 1;
+        } else {
+            self.cut(seat, What::Skip(1));
+        }
     }
 
     fn cut(&mut self, seat: SeatIndex, what: What) {
@@ -242,7 +255,7 @@ impl Batch {
             }
             at = cut.at;
             match cut.what {
-                What::Skip => at += 1,
+                What::Skip(frames) => at += frames,
                 What::Insert(number) => run(&self.private, number, number + 1),
             }
         }

@@ -13,7 +13,7 @@ use slab::Slab;
 use crate::core::close::Close;
 use crate::core::id::MemberId;
 use crate::core::limit::{Bucket, Instant, Limit};
-use crate::core::wire::{self, ClientHead, Flags, Gone, RelayHead, Target};
+use crate::core::wire::{self, ClientHead, Flags, Gone, Target};
 use crate::hub::batch::{self, Batch, SeatIndex};
 
 /// What remains to be done after something was appended to a room's batch.
@@ -48,6 +48,13 @@ pub(super) struct Charge<'c> {
     /// Of one copy, in bytes.
     pub(super) payload: usize,
     pub(super) now: Instant,
+}
+
+/// A message that is charged: its number, zero if it is volatile, and the one seat that it is for, or
+/// the room.
+pub(super) struct Accepted {
+    pub(super) seq: u64,
+    pub(super) target: Option<SeatIndex>,
 }
 
 /// Why a message is not sent.
@@ -316,7 +323,7 @@ impl<S: Clone> Log<S> {
         speaker: Speaker,
         head: &ClientHead,
         charge: Charge<'_>,
-    ) -> Result<Option<(RelayHead, Option<SeatIndex>)>, Unsent> {
+    ) -> Result<Option<Accepted>, Unsent> {
         if self.ended || !self.holds(speaker) {
             return Ok(None);
         }
@@ -332,15 +339,12 @@ impl<S: Clone> Log<S> {
         let receivers = if target.is_some() { 1 } else { self.seats.len() - 1 };
         let copies = receivers + usize::from(head.flags.contains(Flags::ECHO));
         charge.pay(&mut self.fanout, copies)?;
-        let volatile = head.flags.contains(Flags::VOLATILE);
         let seq = match target {
-            _ if volatile => 0,
+            _ if head.flags.contains(Flags::VOLATILE) => 0,
             None => self.next_seq(),
             Some(_) => self.seq,
         };
-        let flags = if volatile { Flags::VOLATILE } else { Flags::default() };
-        let direct = target.is_some();
-        Ok(Some((RelayHead { direct, flags, from: speaker.member, seq }, target)))
+        Ok(Some(Accepted { seq, target }))
     }
 
     /// To how many members here a message goes: to one, or to all that hear but its sender.

@@ -22,7 +22,9 @@ use crate::core::limit::{Bucket, Instant};
 use crate::core::wire::{self, ClientHead, Flags, Gone, RELAY_HEAD, RelayHead};
 use crate::hub::batch::{self, Batch, Run, SeatIndex};
 use crate::hub::errands::Errands;
-use crate::hub::log::{Audience, Charge, Duty, FanoutLimits, Listener, Log, Speaker, Unsent};
+use crate::hub::log::{
+    Accepted, Audience, Charge, Duty, FanoutLimits, Listener, Log, Speaker, Unsent,
+};
 use crate::hub::random;
 use crate::hub::session::{Session, Sessions};
 use crate::hub::shared::Shared;
@@ -196,9 +198,8 @@ impl Room {
         }
         let charge = self.charge(fanout, payload.len() - skip, now);
         let mut log = self.log();
-        let Some((relay_head, target)) = log.accept(speaker, head, charge)? else {
-            return Ok(None);
-        };
+        let Some(accepted) = log.accept(speaker, head, charge)? else { return Ok(None) };
+        let (relay_head, target) = (head_of(speaker.member, head, &accepted), accepted.target);
         let kind = kind_of(head);
         let echo = head.flags.contains(Flags::ECHO);
         let receivers = log.receivers(Some(speaker.seat), target.is_some()) + u64::from(echo);
@@ -248,9 +249,8 @@ impl Room {
     ) -> Result<Option<Duty>, Unsent> {
         let charge = self.charge(fanout, payload.len() - skip, now);
         let mut log = self.log();
-        let Some((relay_head, target)) = log.accept(speaker, head, charge)? else {
-            return Ok(None);
-        };
+        let Some(accepted) = log.accept(speaker, head, charge)? else { return Ok(None) };
+        let (relay_head, target) = (head_of(speaker.member, head, &accepted), accepted.target);
         let echo = head.flags.contains(Flags::ECHO) && target != Some(speaker.seat);
         let receivers = log.receivers(Some(speaker.seat), target.is_some()) + u64::from(echo);
         let mut batch = log.take_for(audience).unwrap_or_else(batch::take_spare);
@@ -314,6 +314,11 @@ impl Room {
         now: Instant,
     ) {
         batch.seal();
+        // Members who were silent have left the processor's caches: asked for together, all of them
+        // come in the time of one.
+        for listener in &audience.listeners {
+            listener.handle.prefetch();
+        }
         let mut tally = Tally::default();
         {
             let common = batch.common();
@@ -447,6 +452,12 @@ fn encode_head(head: &RelayHead, payload_len: usize) -> Vec<u8> {
 
 const fn kind_of(head: &ClientHead) -> FrameKind {
     if head.flags.contains(Flags::VOLATILE) { FrameKind::Volatile } else { FrameKind::Data }
+}
+
+fn head_of(from: MemberId, head: &ClientHead, accepted: &Accepted) -> RelayHead {
+    let is_volatile = head.flags.contains(Flags::VOLATILE);
+    let flags = if is_volatile { Flags::VOLATILE } else { Flags::default() };
+    RelayHead { direct: accepted.target.is_some(), flags, from, seq: accepted.seq }
 }
 
 const fn echo_of(head: &RelayHead) -> RelayHead {

@@ -5,6 +5,7 @@
 //! resolution is a second, which is enough for deadlines of several.
 
 use std::io::IoSlice;
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,13 @@ impl Session {
     /// The socket, for writing.
     pub const fn outbox(&self) -> &Outbox<TcpStream> {
         &self.outbox
+    }
+
+    /// Has the processor fetch what a send looks at, and does not wait for it.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        self.outbox.prefetch();
+        std::hint::black_box(self.outbox.socket().as_raw_fd());
     }
 
     /// Notes that something came from the peer.
