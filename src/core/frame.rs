@@ -71,9 +71,12 @@ impl Payload<'_> {
             Self::Masked(bytes, mask) => (bytes, *mask),
             Self::Joined(bytes) => (bytes, Mask::NONE),
         };
-        let len = bytes.len().min(N);
-        let (head, _) = head.split_at_mut(len);
-        mask.copy(bytes.split_at(len).0, head);
+        if let Some(first) = bytes.first_chunk::<N>() {
+            mask.copy(first, head);
+            return head;
+        }
+        let (head, _) = head.split_at_mut(bytes.len());
+        mask.copy(bytes, head);
         head
     }
 
@@ -281,6 +284,7 @@ impl Mask {
 
     /// Masks or unmasks a few bytes into another place of the same length. Copying first would have
     /// the processor wait for what it has just written, in other pieces than it is read in.
+    #[inline]
     fn copy(self, from: &[u8], to: &mut [u8]) {
         let (from, from_rest) = from.as_chunks::<4>();
         let (to, to_rest) = to.as_chunks_mut::<4>();
