@@ -67,9 +67,9 @@ impl End {
 }
 
 /// A connection whose handshake is decided.
-pub struct Upgraded {
+pub struct Upgraded<S = TcpStream> {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: S,
     /// The 101, which goes out in one write with the first thing that the peer is told.
     pub answer: Vec<u8>,
     /// What the peer sent behind its handshake.
@@ -77,6 +77,17 @@ pub struct Upgraded {
     /// Who may speak, or the code to close with at once: browsers cannot see why an upgrade failed,
     /// but they do see a close code.
     pub admitted: Result<Reservation, Close>,
+}
+
+impl<S> Upgraded<S> {
+    /// The same with its socket as something else; nothing is left of it if the socket fails.
+    pub fn with_stream<T, E>(
+        self,
+        change: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<Upgraded<T>, E> {
+        let Self { stream, answer, early, admitted } = self;
+        Ok(Upgraded { stream: change(stream)?, answer, early, admitted })
+    }
 }
 
 /// Runs a connection from its 101 to its end, and returns what ended it: the code that the peer was

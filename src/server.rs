@@ -41,7 +41,7 @@ use crate::core::close::Close;
 use crate::http::{App, Caller, Shaken, serve_operations, serve_public};
 use crate::metrics::{ConnectionGauge, Count, Metrics, Refusal};
 
-use self::front::FrontDoor;
+use self::front::{Doorstep, FrontDoor};
 use self::listen::{HandOver, Listeners};
 pub(crate) use self::proxy::decode as decode_proxy_header;
 pub use self::supervisor::Passed;
@@ -60,6 +60,8 @@ struct Shared {
     app: Arc<App>,
     /// Where members are served; absent if that is where everybody is.
     members: Option<Handle>,
+    /// Who is on the way there.
+    doorstep: Doorstep<Newcomer>,
     tracker: TaskTracker,
     /// The tasks of the bus, which outlive the connections.
     bus_tasks: TaskTracker,
@@ -100,6 +102,7 @@ impl Server {
         let shared = Shared {
             app: Arc::new(App::new(config, keys, bus.as_ref())?),
             members: front.as_ref().map(|_| members),
+            doorstep: Doorstep::new(),
             tracker: TaskTracker::new(),
             bus_tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
@@ -384,18 +387,42 @@ fn connection(
     let http = until_upgrade(Arc::clone(&shared), stream, caller);
     async move {
         let panics = CountsPanics(Arc::clone(&shared.app));
-        let Some(Shaken { mut upgraded, address }) = http.await else { return };
+        let Some(Shaken { upgraded, address }) = http.await else { return };
         if address.is_some() {
             place.address = address;
         }
         // Who is only told why not is not let past the door.
-        if let Some(members) = shared.members.as_ref().filter(|_| upgraded.admitted.is_ok()) {
-            let Ok(stream) = front::pass(upgraded.stream, members) else { return };
-            upgraded.stream = stream;
-            shared.tracker.spawn_on(upgraded_connection(panics, upgraded, place), members);
+        if shared.members.is_some() && upgraded.admitted.is_ok() {
+            let Ok(upgraded) = upgraded.with_stream(TcpStream::into_std) else { return };
+            let together = shared.doorstep.join(Newcomer { panics, upgraded, place }).await;
+            shared.let_in(together);
         } else {
             upgraded_connection(panics, upgraded, place).await;
         }
+    }
+}
+
+/// Somebody with a promised seat, who goes to where members are.
+struct Newcomer {
+    panics: CountsPanics,
+    upgraded: Upgraded<std::net::TcpStream>,
+    place: Place,
+}
+
+impl Shared {
+    /// Starts what these connections do from now on, on the threads of members. Their sockets are watched
+    /// there from there: adding them from outside would wake a thread for each.
+    fn let_in(self: &Arc<Self>, newcomers: Vec<Newcomer>) {
+        let Some(members) = self.members.as_ref().filter(|_| !newcomers.is_empty()) else { return };
+        let shared = Arc::clone(self);
+        let all = async move {
+            for Newcomer { panics, upgraded, place } in newcomers {
+                if let Ok(upgraded) = upgraded.with_stream(TcpStream::from_std) {
+                    shared.tracker.spawn(upgraded_connection(panics, upgraded, place));
+                }
+            }
+        };
+        self.tracker.spawn_on(all, members);
     }
 }
 

@@ -6,8 +6,8 @@
 //! for the members.
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The threads for who is not a member yet. Dropping it ends what they do.
@@ -44,9 +44,53 @@ impl Drop for FrontDoor {
     }
 }
 
-/// From now on `there` hears of what happens on a socket.
-pub(super) fn pass(stream: TcpStream, there: &Handle) -> io::Result<TcpStream> {
-    let stream = stream.into_std()?;
-    let _there = there.enter();
-    TcpStream::from_std(stream)
+/// Those who are on their way from the door to where members are. Whoever comes first waits for those who
+/// are ready too, and takes them along: members' threads are woken once for all of them.
+pub(super) struct Doorstep<T>(Mutex<Vec<T>>);
+
+impl<T> Doorstep<T> {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Puts one there, and returns all who are there when it is time to go; none to those who are
+    /// taken along.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future of the first one leaves all of them where they are.
+    pub(super) async fn join(&self, one: T) -> Vec<T> {
+        let is_first = {
+            let mut waiting = self.lock();
+            waiting.push(one);
+            waiting.len() == 1
+        };
+        if !is_first {
+            return Vec::new();
+        }
+        tokio::task::yield_now().await;
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_one_takes_along_who_is_ready() {
+        let doorstep = Doorstep::new();
+        let (first, second, third) =
+            tokio::join!(doorstep.join(1), doorstep.join(2), doorstep.join(3));
+        assert_eq!((first, second, third), (vec![1, 2, 3], vec![], vec![]));
+        assert_eq!(
+            doorstep.join(4).await,
+            [4],
+            "nobody is taken twice, and the next one waits for nobody"
+        );
+    }
 }
