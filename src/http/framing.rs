@@ -5,7 +5,7 @@
 //! refused, whatever it asks for, and nothing that comes behind it on the connection is read.
 
 use hyper::Request;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body;
 use hyper::header::{HOST, TRANSFER_ENCODING};
 use hyper::{Method, Version};
 
@@ -14,7 +14,7 @@ use super::problem::{Kind, Problem};
 use crate::metrics::Refusal;
 
 /// Refuses a message that can be read in two ways.
-pub(super) fn check(app: &App, request: &Request<Incoming>) -> Result<(), Problem> {
+pub(super) fn check<B: Body>(app: &App, request: &Request<B>) -> Result<(), Problem> {
     let checked = host(request).and_then(|()| length(request));
     checked.map_err(|problem| {
         app.metrics.refused(Refusal::Request);
@@ -24,7 +24,7 @@ pub(super) fn check(app: &App, request: &Request<Incoming>) -> Result<(), Proble
 
 /// HTTP/1.1 demands exactly one `Host` (RFC 9112, section 3.2). One that differs from the authority of
 /// an absolute target would have to be ignored (section 3.2.2), which not everybody does.
-fn host(request: &Request<Incoming>) -> Result<(), Problem> {
+fn host<B>(request: &Request<B>) -> Result<(), Problem> {
     if request.method() == Method::CONNECT {
         return Err(Problem::bad_request("nobody is reached through the relay"));
     }
@@ -47,7 +47,7 @@ fn host(request: &Request<Incoming>) -> Result<(), Problem> {
 /// A body has one length, and it is told before (RFC 9112, section 6.3 allows to insist on that). The
 /// library has dropped a `Content-Length` that stood beside `Transfer-Encoding`, so that the two
 /// together cannot be told from the second alone.
-fn length(request: &Request<Incoming>) -> Result<(), Problem> {
+fn length<B: Body>(request: &Request<B>) -> Result<(), Problem> {
     if request.headers().contains_key(TRANSFER_ENCODING) {
         return Err(Kind::LengthRequired.into());
     }

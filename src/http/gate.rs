@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use hyper::body::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -47,18 +48,20 @@ impl Latch {
 }
 
 /// What a welcome to a small room takes; it only saves growing.
-const WELCOME_BYTES: usize = 512;
+pub(super) const WELCOME_BYTES: usize = 512;
 
 /// A socket whose writes are kept back behind a closed latch.
 pub(super) struct Gate {
     socket: TokioIo<TcpStream>,
     latch: Arc<Latch>,
+    /// What was read before the library was asked.
+    begun: Bytes,
     kept: Vec<u8>,
 }
 
 impl Gate {
-    pub(super) fn new(stream: TcpStream, latch: Arc<Latch>) -> Self {
-        Self { socket: TokioIo::new(stream), latch, kept: Vec::new() }
+    pub(super) fn new(stream: TcpStream, begun: Bytes, latch: Arc<Latch>) -> Self {
+        Self { socket: TokioIo::new(stream), latch, begun, kept: Vec::new() }
     }
 
     /// The socket, and what was not written to it.
@@ -75,8 +78,13 @@ impl Read for Gate {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.begun.is_empty() {
+            let count = self.begun.len().min(buffer.remaining());
+            buffer.put_slice(&self.begun.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         self.socket().poll_read(cx, buffer)
     }
 }

@@ -36,10 +36,10 @@ const BEARER: &str = "lethewire.bearer.";
 
 /// Answers a handshake on a node of its own. With 101 comes who may now speak on the connection, or
 /// the code to close it with.
-pub(super) fn upgrade(
+pub(super) fn upgrade<B>(
     app: &App,
     from: IpAddr,
-    request: &mut Request<Incoming>,
+    request: &mut Request<B>,
 ) -> Result<(Answer, Result<Reservation, Close>), Problem> {
     check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
     let offer = Offer::of(request.headers());
@@ -65,10 +65,10 @@ pub(super) async fn upgrade_shared(
 }
 
 /// Counts how it ended and makes the 101; `speaks` is whether our version was offered.
-fn complete(
+fn complete<B>(
     app: &App,
     from: IpAddr,
-    request: &mut Request<Incoming>,
+    request: &mut Request<B>,
     speaks: bool,
     admitted: Result<Reservation, Refused>,
 ) -> Result<(Answer, Result<Reservation, Close>), Problem> {
@@ -98,7 +98,7 @@ fn complete(
 }
 
 /// The opening handshake of RFC 6455, section 4.2.1, and what this relay refuses on top of it.
-fn check(request: &Request<Incoming>) -> Result<(), Problem> {
+fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     let headers = request.headers();
     if request.version() != Version::HTTP_11 {
         return Err(Problem::bad_request("a handshake is HTTP/1.1"));

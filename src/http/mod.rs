@@ -6,6 +6,7 @@
 //! library.
 
 mod app;
+mod at_once;
 mod body;
 mod client;
 mod cors;

@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use http_body_util::Empty;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
@@ -76,7 +77,30 @@ pub(super) fn answer_to(
         latch.close(admitted);
     }
     let answer = dressed(app, &asker, (dress, counted), answered);
-    Box::pin(ready(Ok(if is_handshake { shaken_hands(answer) } else { answer })))
+    known(if is_handshake { shaken_hands(answer) } else { answer })
+}
+
+/// An answer that is there already.
+pub(super) fn known(answer: Answer) -> Answering {
+    Box::pin(ready(Ok(answer)))
+}
+
+/// Answers a handshake on a node of its own. With 101 comes who may speak on the connection.
+pub(super) fn answer_handshake(
+    app: &App,
+    caller: &Caller,
+    request: Request<Empty<Bytes>>,
+) -> Option<(Answer, Option<Admitted>)> {
+    let asker = app.origins.asker(request.headers());
+    let mut dress = Dress::Interface;
+    let mut admitted = None;
+    let answered = match route(app, caller, &asker, request, &mut dress, &mut admitted) {
+        Ok(Routed::Answer(answer)) => Ok(answer),
+        Ok(Routed::Handshake(_) | Routed::Call(..)) => return None,
+        Err(problem) => Err(problem),
+    };
+    let answer = dressed(app, &asker, (dress, Counted::WebSocket), answered);
+    Some((shaken_hands(answer), admitted))
 }
 
 /// The answer to a handshake. Whoever passed it on may take what follows for a tunnel's bytes and
@@ -105,30 +129,30 @@ fn dressed(
 }
 
 /// What becomes of a request that is let through.
-enum Routed {
+enum Routed<B> {
     /// It is answered.
     Answer(Answer),
     /// It is a handshake about which other nodes have to be asked.
-    Handshake(Box<Handshake>),
+    Handshake(Box<Handshake<B>>),
     /// It is one of the three calls with a body, which has to be read.
-    Call(Route, IpAddr, Box<Request<Incoming>>),
+    Call(Route, IpAddr, Box<Request<B>>),
 }
 
 /// A handshake that is let through.
-struct Handshake {
+struct Handshake<B> {
     from: IpAddr,
     address: Option<AddressGuard>,
-    request: Request<Incoming>,
+    request: Request<B>,
 }
 
-fn route(
+fn route<B: Body>(
     app: &App,
     caller: &Caller,
     asker: &Asker,
-    mut request: Request<Incoming>,
+    mut request: Request<B>,
     dress: &mut Dress,
     admitted: &mut Option<Admitted>,
-) -> Result<Routed, Problem> {
+) -> Result<Routed<B>, Problem> {
     framing::check(app, &request)?;
     if matches!(asker, Asker::Stranger) {
         app.metrics.refused(Refusal::Origin);
@@ -223,12 +247,7 @@ async fn call(
 }
 
 /// The answer to a preflight, if the request is one.
-fn preflight(
-    app: &App,
-    asker: &Asker,
-    route: Route,
-    request: &Request<Incoming>,
-) -> Option<Answer> {
+fn preflight<B>(app: &App, asker: &Asker, route: Route, request: &Request<B>) -> Option<Answer> {
     let names_method = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if request.method() != Method::OPTIONS || !names_method || !matches!(asker, Asker::Page(_)) {
         return None;
@@ -259,7 +278,7 @@ fn is_authority(host: &str) -> bool {
 }
 
 /// Where handshakes go.
-const WS_PATH: &str = "/v1/ws";
+pub(super) const WS_PATH: &str = "/v1/ws";
 
 /// What there is on the public listener.
 #[derive(Clone, Copy)]

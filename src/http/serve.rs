@@ -8,8 +8,8 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use hyper::Request;
@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use super::at_once::{self, Begun};
 use super::gate::{Admitted, Gate, Latch};
 use super::linger::linger;
 use super::{Answer, App, ops, public};
@@ -47,12 +48,35 @@ pub struct Shaken {
 
 /// Answers requests on a connection of the public listener until it ends or is upgraded.
 pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> Option<Shaken> {
+    match at_once::begin(&app, &caller, &stream) {
+        Begun::Shaken { answer, early, admitted: Admitted { reservation: admitted, address } } => {
+            Some(Shaken { upgraded: Upgraded { stream, answer, early, admitted }, address })
+        }
+        // Boxed, so that a handshake which is there at once has no place for it.
+        Begun::Open { bytes, answer } => {
+            Box::pin(serve_requests(app, stream, caller, bytes, answer)).await
+        }
+    }
+}
+
+/// The same with the library. The answer to the first request may be known.
+async fn serve_requests(
+    app: Arc<App>,
+    stream: TcpStream,
+    caller: Caller,
+    begun: Bytes,
+    first: Option<Answer>,
+) -> Option<Shaken> {
     let once = caller.no_place.is_some();
     let latch = Arc::new(Latch::default());
-    let gate = Gate::new(stream, Arc::clone(&latch));
+    let gate = Gate::new(stream, begun, Arc::clone(&latch));
     let service = {
         let (app, latch) = (Arc::clone(&app), Arc::clone(&latch));
-        move |request| public::answer_to(&app, &caller, request, &latch)
+        let first = Mutex::new(first);
+        move |request| match first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(answer) => public::known(answer),
+            None => public::answer_to(&app, &caller, request, &latch),
+        }
     };
     let (gate, early) = serve(&app, gate, once, service).await?;
     let (stream, answer) = gate.into_parts();

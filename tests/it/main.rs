@@ -13,6 +13,7 @@
 mod harness;
 
 mod addresses;
+mod at_once;
 #[cfg(target_os = "linux")]
 mod bus;
 mod drain;
