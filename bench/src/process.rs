@@ -169,12 +169,27 @@ pub fn own_cpu_s() -> Result<f64, Fault> {
 ///
 /// The kernel does not tell.
 pub fn machine_cpu_s() -> Result<f64, Fault> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
-    let ticks = fields.map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    let ticks = machine_ticks()?;
     // Field 3 is idle and 4 waits for disks; from 8 on are guests, who are in the others already.
     let busy = ticks.iter().take(8).sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
     Ok(busy as f64 / TICKS_PER_S)
+}
+
+/// CPU time that the machine's host has taken away from it, in seconds: work was there and no
+/// processor to do it. Zero on a machine that has no host, or one that does not tell.
+///
+/// # Errors
+///
+/// The kernel does not tell.
+pub fn machine_stolen_s() -> Result<f64, Fault> {
+    Ok(machine_ticks()?.get(7).copied().unwrap_or_default() as f64 / TICKS_PER_S)
+}
+
+/// What all processors together have spent with what, in the order of proc(5), in clock ticks.
+fn machine_ticks() -> Result<Vec<u64>, Fault> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    Ok(fields.map(str::parse).collect::<Result<_, _>>()?)
 }
 
 /// CPU time that a process has used, in seconds.

@@ -1,4 +1,4 @@
-//! The attackers: each does the same thing again and again, as fast as it is let.
+//! The attackers: each does the same thing again and again, at their common pace.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -12,6 +12,7 @@ use lethewire_bench::dialect::lethewire::Lethewire;
 use lethewire_bench::websocket::{BINARY, PING, PONG, TEXT};
 
 use crate::healthy::Member;
+use crate::pace::Pace;
 
 /// Something that is done to the relay.
 pub(crate) struct Flood {
@@ -63,6 +64,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// An attacker's view of the relay.
 pub(crate) struct Hostile<'a> {
     pub(crate) addr: SocketAddr,
+    /// When to begin each attack.
+    pub(crate) pace: &'a Pace,
     /// When to stop.
     pub(crate) over: &'a AtomicBool,
     /// Connections that were tried for it.
@@ -73,7 +76,7 @@ impl Hostile<'_> {
     /// Attacks until it is over. What the relay does about it is its own business.
     pub(crate) fn attack(&self, flood: &Flood) {
         let mut crowd = VecDeque::new();
-        while !self.over.load(Ordering::Relaxed) {
+        while self.pace.wait(self.over) {
             let attacked = match flood.attack {
                 Attack::Member(bytes) => self.as_member(&bytes()),
                 Attack::Stranger(bytes) => self.connect().map(|stream| strike(stream, &bytes())),

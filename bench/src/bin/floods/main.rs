@@ -4,6 +4,7 @@
 //! * [`relays`]: the two relays, and what is set for them;
 //! * [`healthy`]: the rooms;
 //! * [`hostile`]: the floods;
+//! * [`pace`]: how fast they come;
 //! * [`others`]: who else is busy on the machine;
 //! * [`turns`]: who is attacked when, and what is noted;
 //! * [`table`]: what is made of it.
@@ -13,10 +14,12 @@
 mod healthy;
 mod hostile;
 mod others;
+mod pace;
 mod relays;
 mod table;
 mod turns;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,7 +29,7 @@ use lethewire_bench::{Fault, built, process};
 
 use crate::hostile::{FLOODS, Flood};
 use crate::relays::Relays;
-use crate::turns::{Found, Stage};
+use crate::turns::{Attackers, Found, Stage};
 
 /// Measures healthy rooms in calm and under floods, in turns, and prints a section in Markdown.
 ///
@@ -42,7 +45,8 @@ use crate::turns::{Found, Stage};
 ///
 /// For the page of the project, `docs/bench/floods.md`, on a machine that does nothing else, after
 /// `cargo build --release`:
-/// `cargo run --release -p lethewire-bench --bin bench-floods`, and once more with `-- --one-address`.
+/// `cargo run --release -p lethewire-bench --bin bench-floods`, and once more with each of
+/// `-- --attacks-per-s 500` and `-- --one-address`.
 #[derive(Parser)]
 #[command(version, about, verbatim_doc_comment)]
 struct Arguments {
@@ -72,6 +76,10 @@ struct Arguments {
     /// Attackers at the same time.
     #[arg(long, default_value_t = 4)]
     attackers: usize,
+    /// Attacks per second that they begin together, evenly spaced; as many as they can if it is not
+    /// said. One that lasts keeps its attacker, so fewer may come: see the table.
+    #[arg(long)]
+    attacks_per_s: Option<NonZeroU32>,
     /// Where the relay's program is, if not beside this one.
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -105,8 +113,11 @@ fn run(arguments: &Arguments) -> Result<bool, Fault> {
     process::pin(&arguments.healthy_cores)?;
     let mut stage = Stage::new(
         &relays,
-        &arguments.hostile_cores,
-        arguments.attackers,
+        Attackers {
+            cores: &arguments.hostile_cores,
+            count: arguments.attackers,
+            per_s: arguments.attacks_per_s,
+        },
         Duration::from_millis(arguments.settle_ms),
         Duration::from_millis(arguments.turn_ms),
         Duration::from_secs(arguments.patience_s),

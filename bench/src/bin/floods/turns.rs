@@ -1,6 +1,7 @@
 //! Rounds of three turns: calm, next door, flooded. What the rooms felt in each is kept by round, so
 //! that only what was measured close together is compared.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use lethewire_bench::process::{self, Server};
 
 use crate::healthy::{Delays, Rooms};
 use crate::hostile::{Flood, Hostile};
-use crate::others::Others;
+use crate::others::{Others, Stolen};
+use crate::pace::Pace;
 use crate::relays::Relays;
 
 /// What the rooms felt in one turn.
@@ -21,6 +23,8 @@ pub(crate) struct Turn {
     pub(crate) attacks: u64,
     /// CPU time that the attacked relay used for each, in microseconds.
     pub(crate) attack_us: f64,
+    /// Of the machine's CPU time, what its host took meanwhile, in percent.
+    pub(crate) stolen: f64,
 }
 
 /// The turns of a round.
@@ -63,6 +67,11 @@ impl Found {
         Spread::of(self.rounds.iter().map(number).collect())
     }
 
+    /// What the host took of the machine in one of the turns of each round, in percent.
+    pub(crate) fn stolen(&self, turn: impl Fn(&Round) -> &Turn) -> impl Iterator<Item = f64> {
+        self.rounds.iter().map(move |round| turn(round).stolen)
+    }
+
     /// What others took of the machine in each round, in percent.
     pub(crate) fn others(&self) -> impl Iterator<Item = f64> {
         self.rounds.iter().map(|round| round.others)
@@ -88,12 +97,21 @@ pub(crate) struct Stage<'a> {
     rooms: Rooms,
     /// Descriptors that the relays have open while nobody attacks: own, next door.
     calm: [usize; 2],
-    cores: &'a str,
-    attackers: usize,
+    attackers: Attackers<'a>,
     settle: Duration,
     turn: Duration,
     /// How long it may still wait, in all, for others on the machine.
     patience: Duration,
+}
+
+/// Who attacks.
+pub(crate) struct Attackers<'a> {
+    /// Where they run, as `taskset` takes it.
+    pub(crate) cores: &'a str,
+    /// How many at the same time.
+    pub(crate) count: usize,
+    /// Attacks per second of all together; as many as they can if it is not said.
+    pub(crate) per_s: Option<NonZeroU32>,
 }
 
 /// What others may take of the machine's CPU time when a round begins, in percent.
@@ -104,19 +122,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STRAYS: usize = 4;
 
 impl<'a> Stage<'a> {
-    /// Opens the rooms. Attackers are on these cores; `turn` counts, and `settle` before it does not.
+    /// Opens the rooms. `turn` counts, and `settle` before it does not.
     /// Waits for so long, in all rounds together, for a moment in which others do little.
     pub(crate) fn new(
         relays: &'a Relays,
-        cores: &'a str,
-        attackers: usize,
+        attackers: Attackers<'a>,
         settle: Duration,
         turn: Duration,
         patience: Duration,
     ) -> Result<Self, Fault> {
         let rooms = Rooms::open(relays.own.addr())?;
         let calm = [relays.own.descriptors()?, relays.next_door.descriptors()?];
-        Ok(Self { relays, rooms, calm, cores, attackers, settle, turn, patience })
+        Ok(Self { relays, rooms, calm, attackers, settle, turn, patience })
     }
 
     /// One more round of a flood.
@@ -132,7 +149,9 @@ impl<'a> Stage<'a> {
             self.patience = self.patience.saturating_sub(begun.elapsed());
         }
         let others = Others::now(self.relays)?;
-        let calm = Turn::of(&self.rooms.talk(self.settle, self.turn)?, 0, 0.0);
+        let stolen = Stolen::now()?;
+        let delays = self.rooms.talk(self.settle, self.turn)?;
+        let calm = Turn::of(&delays, 0, 0.0, stolen.percent()?);
         let next_door = self.flooded(found.flood, next_door)?;
         self.rest()?;
         let flooded = self.flooded(found.flood, own)?;
@@ -161,20 +180,22 @@ impl<'a> Stage<'a> {
     /// Lets the rooms talk while attackers attack a relay.
     fn flooded(&mut self, flood: &Flood, relay: &Server) -> Result<Turn, Fault> {
         let (over, attacks) = (AtomicBool::new(false), AtomicU64::new(0));
-        let hostile = Hostile { addr: relay.addr(), over: &over, attacks: &attacks };
-        let cpu_s = relay.cpu_s()?;
-        let delays = std::thread::scope(|scope| {
-            for _ in 0..self.attackers {
+        let pace = Pace::new(self.attackers.per_s);
+        let hostile = Hostile { addr: relay.addr(), pace: &pace, over: &over, attacks: &attacks };
+        let (cpu_s, stolen) = (relay.cpu_s()?, Stolen::now()?);
+        let (delays, stolen) = std::thread::scope(|scope| {
+            for _ in 0..self.attackers.count {
                 scope.spawn(|| {
                     // Attackers on the cores of healthy members would be measured too; better none.
-                    if process::pin(self.cores).is_ok() {
+                    if process::pin(self.attackers.cores).is_ok() {
                         hostile.attack(flood);
                     }
                 });
             }
             let talked = self.rooms.talk(self.settle, self.turn);
+            let stolen = stolen.percent();
             over.store(true, Ordering::Relaxed);
-            talked
+            Ok::<_, Fault>((talked?, stolen?))
         })?;
         let attacks = attacks.into_inner();
         if attacks == 0 {
@@ -183,13 +204,13 @@ impl<'a> Stage<'a> {
         let attack_us = (relay.cpu_s()? - cpu_s) * 1e6 / attacks as f64;
         let time = self.settle + self.turn;
         let per_s = attacks * 1000 / u64::try_from(time.as_millis())?.max(1);
-        Ok(Turn::of(&delays, per_s, attack_us))
+        Ok(Turn::of(&delays, per_s, attack_us, stolen))
     }
 }
 
 impl Turn {
-    fn of(delays: &Delays, attacks: u64, attack_us: f64) -> Self {
+    fn of(delays: &Delays, attacks: u64, attack_us: f64, stolen: f64) -> Self {
         let at = |quantile| delays.value_at_quantile(quantile);
-        Self { p50: at(0.5), p99: at(0.99), attacks, attack_us }
+        Self { p50: at(0.5), p99: at(0.99), attacks, attack_us, stolen }
     }
 }
