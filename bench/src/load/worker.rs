@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 use super::conn::{Conn, Sender, State, connect};
 use super::intake::{Intake, Taken};
@@ -142,7 +143,17 @@ impl<'a, D: Dialect> Worker<'a, D> {
                 speech.go_on(conns);
             }
         }
+        self.vanish()?;
         Ok(self.report())
+    }
+
+    /// Has all connections end without a trace. Closed as usual, each would occupy its port for a minute,
+    /// and the next run looks for ports among those of the last ones.
+    fn vanish(&self) -> io::Result<()> {
+        for conn in self.conns.iter().filter(|conn| conn.state != State::Closed) {
+            SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO))?;
+        }
+        Ok(())
     }
 
     fn poll_events(&mut self, events: &mut Events, timeout: Duration) -> Result<(), Fault> {
