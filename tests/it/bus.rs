@@ -8,7 +8,7 @@ pub(crate) mod redis;
 mod secrecy;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lethewire::bus::{Batch, BusSettings, Refused, Servers, Topic};
@@ -229,7 +229,9 @@ async fn an_inbox_that_overflows_leads_to_attaching_anew() {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let dropped = || slow.metrics.aggregate().count(Count::BusInboxesDropped) > 0;
+                let late = Instant::now() + Duration::from_secs(20);
                 while !dropped() {
+                    assert!(Instant::now() < late, "waited too long for the inbox to overflow");
                     std::thread::yield_now();
                 }
             });
