@@ -13,8 +13,9 @@ const OUTBOX: &[(&str, &str)] =
 /// The same where some members do not read: the default bytes, but frames enough for all of them.
 const OUTBOX_WITH_SLOW: &[(&str, &str)] =
     &[("SLOW_CONSUMER_BUFFER_THRESHOLD", "1048576"), ("MAX_OUTBOX_FRAMES", "65536")];
-/// What may wait for one member that does not read, in MiB.
-pub(crate) const SLOW_MIB: f64 = 1.0;
+/// What a member that does not read may cost, in MiB: what may wait for it, and a batch, which is put
+/// behind that before it is too much.
+pub(crate) const SLOW_MIB: f64 = 1.25;
 /// All checks and quotas are on, and high enough not to bind.
 const LIMITS: &[(&str, &str)] = &[
     ("HOST", "127.0.0.1"),
