@@ -31,6 +31,8 @@ pub(super) struct Member<'a> {
     /// When the current turn began.
     now: Instant,
     taken: Taken,
+    /// Bytes read since the others on this thread had their turn.
+    since_yield: u32,
 }
 
 /// What a turn took in, told to the counters at its end.
@@ -58,7 +60,15 @@ impl<'a> Member<'a> {
         hub: &'a Arc<Hub>,
         now: Instant,
     ) -> Self {
-        Self { seat, session, hub, meter: Meter::default(), now, taken: Taken::default() }
+        Self {
+            seat,
+            session,
+            hub,
+            meter: Meter::default(),
+            now,
+            taken: Taken::default(),
+            since_yield: 0,
+        }
     }
 
     /// Reads and drains until something ends the connection, and leaves the room.
@@ -66,9 +76,14 @@ impl<'a> Member<'a> {
         let end = loop {
             self.flush_if_owed().await;
             let turn = poll_fn(|cx| self.poll_turn(intake, cx)).await;
+            self.since_yield += self.taken.read;
             self.report();
             if let Err(end) = turn {
                 break end;
+            }
+            if self.since_yield >= YIELD_BYTES {
+                self.since_yield = 0;
+                tokio::task::yield_now().await;
             }
         };
         self.flush_if_owed().await;
@@ -239,6 +254,10 @@ impl<'a> Member<'a> {
         self.session.tell(&wire::error(why, reference, wait_ms), self.now);
     }
 }
+
+/// Who has sent so many bytes waits for the others on its thread: large messages go out as they are
+/// read, and a stream of them would keep the thread for milliseconds.
+const YIELD_BYTES: u32 = 128 * 1024;
 
 /// Most turns of the scheduler that a batch waits for more. A member that speaks alone waits for
 /// one; under load each turn fills the batch further, until its size or this ends it.
