@@ -38,3 +38,4 @@ mod relay;
 mod rooms;
 mod smuggling;
 mod tokens;
+mod turns;

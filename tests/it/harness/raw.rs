@@ -90,6 +90,16 @@ impl Talk {
         soon("sending", self.stream.write_all(bytes.as_ref())).await.expect("the socket takes it");
     }
 
+    /// Gives the system as many of these bytes as it takes, without letting anybody else on this thread
+    /// run meanwhile; says how many those were.
+    pub(crate) fn say_at_once(&mut self, bytes: &[u8]) -> usize {
+        let mut said = 0;
+        while let Ok(count @ 1..) = self.stream.try_write(&bytes[said..]) {
+            said += count;
+        }
+        said
+    }
+
     /// Sends bytes to a relay that may have ended the connection already.
     pub(crate) async fn try_say(&mut self, bytes: impl AsRef<[u8]>) {
         let _gone = soon("sending", self.stream.write_all(bytes.as_ref())).await;
