@@ -27,7 +27,7 @@ async fn a_stream_of_large_messages_lets_others_have_their_turn() {
     let room = relay.create_room().await;
     let mut listener = relay.join(&room).await;
     let (mut loud, mut brief) = (joined(&relay, &room).await, joined(&relay, &room).await);
-    let large = masked(0x82, &[&[1, 0, 0, 0][..], &[7; LARGE]].concat());
+    let large = masked(0x82, &[&[1, 0, 0, 0][..], &[7].repeat(LARGE)].concat());
     for _ in 0..2 {
         listener.control_of("join").await;
     }
