@@ -44,8 +44,11 @@ impl Drop for FrontDoor {
     }
 }
 
+/// Most turns of the scheduler that newcomers wait for more, while more come. A turn is four handshakes.
+const ROUNDS_MAX: u32 = 16;
+
 /// Those who are on their way from the door to where members are. Whoever comes first waits for those who
-/// are ready too, and takes them along: members' threads are woken once for all of them.
+/// are ready too, as long as more are, and takes them along: members' threads are woken once for all.
 pub(super) struct Doorstep<T>(Mutex<Vec<T>>);
 
 impl<T> Doorstep<T> {
@@ -68,7 +71,14 @@ impl<T> Doorstep<T> {
         if !is_first {
             return Vec::new();
         }
-        tokio::task::yield_now().await;
+        let mut waiting = 1;
+        for _ in 0..ROUNDS_MAX {
+            tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut waiting, self.lock().len());
+            if waiting <= before {
+                break;
+            }
+        }
         std::mem::take(&mut *self.lock())
     }
 
@@ -82,10 +92,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_one_takes_along_who_is_ready() {
+    async fn the_first_one_takes_along_who_comes_as_long_as_somebody_does() {
         let doorstep = Doorstep::new();
-        let (first, second, third) =
-            tokio::join!(doorstep.join(1), doorstep.join(2), doorstep.join(3));
+        let later = async {
+            tokio::task::yield_now().await;
+            doorstep.join(3).await
+        };
+        let (first, second, third) = tokio::join!(doorstep.join(1), doorstep.join(2), later);
         assert_eq!((first, second, third), (vec![1, 2, 3], vec![], vec![]));
         assert_eq!(
             doorstep.join(4).await,
