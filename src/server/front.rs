@@ -61,7 +61,8 @@ impl<T> Doorstep<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future of the first one leaves all of them where they are.
+    /// Dropping the future of the first one leaves all of them where they are, and whoever comes after
+    /// them too: only the end of these threads may do that.
     pub(super) async fn join(&self, one: T) -> Vec<T> {
         let is_first = {
             let mut waiting = self.lock();
