@@ -4,13 +4,13 @@
 //! or when the room has been empty for its idle time; then the relay has forgotten it and a member
 //! may restore it. A room that was closed stays as a tombstone until its time to live would have
 //! ended, so that a restore cannot undo the closing; a locked room does not idle out, because
-//! forgetting it would unlock it. The queue of endings holds exactly one entry per record, always
-//! at the record's true end, so nothing is searched and nothing ends late.
+//! forgetting it would unlock it. The queue of endings holds exactly one entry per record, at its end or
+//! before: an end that moves away is looked for when its entry comes up, so that those who come and go
+//! cost no search, and nothing ends late.
 
 mod installed;
 
-use std::collections::BTreeSet;
-use std::collections::hash_map::{self, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ pub enum Refused {
 #[derive(Default)]
 struct Kept {
     records: HashMap<RoomId, Record>,
-    /// When each record ends; with the name, because two can end at one moment.
+    /// When to look whether a record ends; with the name, because two can be due at one moment.
     endings: BTreeSet<(Instant, RoomId)>,
     /// When to tell other nodes again that somebody is in a room; at most one entry per record, and
     /// none without other nodes.
@@ -109,6 +109,8 @@ struct Record {
     expires_at: Instant,
     /// Since when nobody is in the room; `None` while somebody is.
     empty_since: Option<Instant>,
+    /// Where its entry in the queue of endings is.
+    looked_at: Instant,
     locked: bool,
     closed: bool,
     /// The version that nodes share; 0 if this node alone knows the record.
@@ -141,32 +143,30 @@ impl Records {
     ) -> Result<Made, Refused> {
         let owner = owner.into();
         let mut kept = self.lock();
-        let Kept { records, endings, .. } = &mut *kept;
-        let count = records.len();
-        match records.entry(*room) {
-            hash_map::Entry::Occupied(record) if record.get().closed => Err(Refused::Closed),
-            hash_map::Entry::Occupied(mut record) => {
-                let known = &mut record.get_mut().owner;
-                *known = known.or(owner);
-                Ok(Made { new: false })
+        if let Some(record) = kept.records.get_mut(room) {
+            if record.closed {
+                return Err(Refused::Closed);
             }
-            hash_map::Entry::Vacant(_) if count >= self.limits.rooms_max => Err(Refused::Full),
-            hash_map::Entry::Vacant(place) => {
-                let record = Record {
-                    owner,
-                    options,
-                    expires_at: now.after(Duration::from_secs(options.ttl_s.into())),
-                    empty_since: Some(now),
-                    locked: false,
-                    closed: false,
-                    version: 0,
-                    refresh_at: None,
-                };
-                endings.insert((record.ends_at(self.limits.ends_idle), *room));
-                place.insert(record);
-                Ok(Made { new: true })
-            }
+            record.owner = record.owner.or(owner);
+            return Ok(Made { new: false });
         }
+        if kept.records.len() >= self.limits.rooms_max {
+            return Err(Refused::Full);
+        }
+        let record = Record {
+            owner,
+            options,
+            expires_at: now.after(Duration::from_secs(options.ttl_s.into())),
+            empty_since: Some(now),
+            looked_at: now,
+            locked: false,
+            closed: false,
+            version: 0,
+            refresh_at: None,
+        };
+        kept.records.insert(*room, record);
+        kept.look_at_end(room, self.limits.ends_idle);
+        Ok(Made { new: true })
     }
 
     /// The record of a room, if `key` opens it. An unknown room and a wrong key are one answer,
@@ -227,18 +227,22 @@ impl Records {
         self.set_empty_since(room, Some(now));
     }
 
-    /// Forgets the records whose end has come, and returns their names: at most
-    /// [`EXPIRED_AT_ONCE_MAX`], so that the lock is short; the rest comes with the next call.
+    /// Forgets the records whose end has come, and returns their names. At most [`EXPIRED_AT_ONCE_MAX`] are
+    /// looked at, so that the lock is short; the rest comes with the next call.
     pub fn expire(&self, now: Instant) -> Vec<RoomId> {
         let mut kept = self.lock();
         let mut ended = Vec::new();
-        while ended.len() < EXPIRED_AT_ONCE_MAX
-            && kept.endings.first().is_some_and(|(ends_at, _)| *ends_at <= now)
-            && let Some((_, room)) = kept.endings.pop_first()
-        {
-            kept.schedule(&room, None);
-            kept.records.remove(&room);
-            ended.push(room);
+        for _ in 0..EXPIRED_AT_ONCE_MAX {
+            let Some((_, room)) = kept.endings.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
+            let record = kept.records.get(&room);
+            if record.is_some_and(|record| record.ends_at(self.limits.ends_idle) > now) {
+                kept.look_at_end(&room, self.limits.ends_idle);
+            } else {
+                kept.remove(&room);
+                ended.push(room);
+            }
         }
         if !ended.is_empty() {
             let room_for = kept.records.len() * 2;
@@ -294,7 +298,7 @@ impl Records {
 }
 
 impl Kept {
-    /// Changes a record and moves its entry in the queue of endings. `None` if there is no record.
+    /// Changes a record, and sees to it that its end is not missed. `None` if there is no record.
     fn change<T>(
         &mut self,
         room: &RoomId,
@@ -302,14 +306,28 @@ impl Kept {
         change: impl FnOnce(&mut Record) -> T,
     ) -> Option<T> {
         let record = self.records.get_mut(room)?;
-        let before = record.ends_at(ends_idle);
         let changed = change(record);
-        let after = record.ends_at(ends_idle);
-        if after != before {
-            self.endings.remove(&(before, *room));
-            self.endings.insert((after, *room));
+        if record.ends_at(ends_idle) < record.looked_at {
+            self.look_at_end(room, ends_idle);
         }
         Some(changed)
+    }
+
+    /// Puts a record's entry in the queue of endings at its end.
+    fn look_at_end(&mut self, room: &RoomId, ends_idle: bool) {
+        let Some(record) = self.records.get_mut(room) else { return };
+        let ends_at = record.ends_at(ends_idle);
+        let before = std::mem::replace(&mut record.looked_at, ends_at);
+        self.endings.remove(&(before, *room));
+        self.endings.insert((ends_at, *room));
+    }
+
+    /// Removes a record and its entries.
+    fn remove(&mut self, room: &RoomId) {
+        self.schedule(room, None);
+        if let Some(record) = self.records.remove(room) {
+            self.endings.remove(&(record.looked_at, *room));
+        }
     }
 }
 

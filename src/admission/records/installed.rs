@@ -4,7 +4,6 @@
 //! before it decides anything, so that being told late does no harm; and it is what can be put back
 //! if whoever keeps it has lost it.
 
-use std::collections::hash_map;
 use std::time::Duration;
 
 use super::{Kept, Record, Records, Refused};
@@ -40,38 +39,26 @@ impl Records {
     ) -> Result<(), Refused> {
         let ends_idle = self.limits.ends_idle;
         let mut kept = self.lock();
-        let Kept { records, endings, .. } = &mut *kept;
-        let count = records.len();
-        let mut told = Record {
+        let known = kept.records.get(room);
+        if known.is_none() && kept.records.len() >= self.limits.rooms_max {
+            return Err(Refused::Full);
+        }
+        let told = Record {
             owner: shared.owner,
             options: shared.options,
             expires_at: now.after(life),
-            empty_since: Some(now),
+            empty_since: known.is_none_or(|known| known.empty_since.is_some()).then_some(now),
+            looked_at: known.map_or(now, |known| known.looked_at),
             locked: shared.locked,
             closed: shared.closed,
             version,
-            refresh_at: None,
+            refresh_at: known.and_then(|known| known.refresh_at),
         };
-        match records.entry(*room) {
-            hash_map::Entry::Vacant(_) if count >= self.limits.rooms_max => {
-                return Err(Refused::Full);
-            }
-            hash_map::Entry::Vacant(place) => {
-                endings.insert((told.ends_at(ends_idle), *room));
-                place.insert(told);
-            }
-            hash_map::Entry::Occupied(mut place) => {
-                let known = place.get_mut();
-                endings.remove(&(known.ends_at(ends_idle), *room));
-                told.empty_since = known.empty_since.map(|_| now);
-                told.refresh_at = known.refresh_at;
-                endings.insert((told.ends_at(ends_idle), *room));
-                let is_occupied = told.empty_since.is_none();
-                let idle = Duration::from_secs(told.options.idle_s.into());
-                *known = told;
-                kept.schedule(room, is_occupied.then(|| now.after(refresh_period(idle))));
-            }
-        }
+        let is_occupied = told.empty_since.is_none();
+        let idle = Duration::from_secs(told.options.idle_s.into());
+        kept.records.insert(*room, told);
+        kept.look_at_end(room, ends_idle);
+        kept.schedule(room, is_occupied.then(|| now.after(refresh_period(idle))));
         Ok(())
     }
 
@@ -92,13 +79,9 @@ impl Records {
 
     /// Forgets a room that nobody is in on this node.
     pub fn forget(&self, room: &RoomId) {
-        let ends_idle = self.limits.ends_idle;
         let mut kept = self.lock();
         if kept.records.get(room).is_some_and(|known| known.empty_since.is_some()) {
-            kept.schedule(room, None);
-            if let Some(known) = kept.records.remove(room) {
-                kept.endings.remove(&(known.ends_at(ends_idle), *room));
-            }
+            kept.remove(room);
         }
     }
 
