@@ -81,12 +81,9 @@ pub struct Upgraded<S = TcpStream> {
 
 impl<S> Upgraded<S> {
     /// The same with its socket as something else; nothing is left of it if the socket fails.
-    pub fn with_stream<T, E>(
-        self,
-        change: impl FnOnce(S) -> Result<T, E>,
-    ) -> Result<Upgraded<T>, E> {
+    pub fn with_stream<T>(self, change: impl FnOnce(S) -> Option<T>) -> Option<Upgraded<T>> {
         let Self { stream, answer, early, admitted } = self;
-        Ok(Upgraded { stream: change(stream)?, answer, early, admitted })
+        Some(Upgraded { stream: change(stream)?, answer, early, admitted })
     }
 }
 

@@ -7,6 +7,8 @@
 //! member yet is served on threads of its own ([`front`]). A connection is one task there and, once
 //! it is a member's, one where members are; all on one tracker, which the drain waits for.
 
+mod accept;
+mod connection;
 mod errands;
 mod front;
 mod lag;
@@ -18,29 +20,26 @@ mod watch;
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::admission::addresses::AddressGuard;
 use crate::admission::shared::Shared as OtherNodes;
 use crate::clock;
-use crate::config::{Config, Loaded, TrustProxy};
-use crate::conn::{self, Upgraded};
-use crate::core::close::Close;
-use crate::http::{App, Caller, Shaken, serve_operations, serve_public};
-use crate::metrics::{ConnectionGauge, Count, Metrics, Refusal};
+use crate::config::{Config, Loaded};
+use crate::http::App;
+use crate::metrics::Metrics;
 
+use self::accept::{Listener, accept_operations, accept_public};
+use self::connection::Newcomer;
 use self::front::{Doorstep, FrontDoor};
 use self::listen::{HandOver, Listeners};
 pub(crate) use self::proxy::decode as decode_proxy_header;
@@ -48,8 +47,8 @@ pub use self::supervisor::Passed;
 
 /// A relay that has its sockets and does not serve yet.
 pub struct Server {
-    listener: TcpListener,
-    operations: Option<TcpListener>,
+    listener: Listener,
+    operations: Option<Listener>,
     front: Option<FrontDoor>,
     hand_over: HandOver,
     shared: Arc<Shared>,
@@ -114,12 +113,12 @@ impl Server {
 
     /// Where members connect; the port is the real one, also where the configuration says 0.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listener.socket().local_addr()
     }
 
     /// Where the operations listener is, if there is one.
     pub fn ops_addr(&self) -> Option<SocketAddr> {
-        self.operations.as_ref()?.local_addr().ok()
+        self.operations.as_ref()?.socket().local_addr().ok()
     }
 
     /// Every number of this relay.
@@ -243,239 +242,8 @@ async fn refresh(other_nodes: Arc<OtherNodes>) {
     }
 }
 
-/// Lets connections in on the public listener.
-async fn accept_public(shared: Arc<Shared>, listener: TcpListener) {
-    loop {
-        for _ in 0..ACCEPTS_AT_ONCE {
-            let (stream, peer) = accept(&shared.app.metrics, &listener).await;
-            let Some((place, no_place)) = shared.place(peer) else { continue };
-            let caller = Caller { client: peer.ip(), no_place };
-            shared.tracker.spawn(connection(Arc::clone(&shared), stream, caller, place));
-        }
-        // A flood of connections would otherwise stand in line before the members.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Connections that are let in before others have their turn.
-const ACCEPTS_AT_ONCE: u32 = 4;
-
-/// Lets connections in on the operations listener.
-async fn accept_operations(shared: Arc<Shared>, listener: TcpListener) {
-    loop {
-        let (stream, _) = accept(&shared.app.metrics, &listener).await;
-        let Ok(permit) = Arc::clone(&shared.operators).try_acquire_owned() else { continue };
-        let app = Arc::clone(&shared.app);
-        shared.tracker.spawn(async move {
-            let panics = CountsPanics(app);
-            serve_operations(&panics.0, stream).await;
-            drop(permit);
-        });
-    }
-}
-
-/// A connection's place; giving it up makes room for another one.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    address: Option<AddressGuard>,
-    _gauge: ConnectionGauge,
-}
-
-impl Place {
-    /// Lets the address answer for how its connection ended.
-    fn blame(&self, close: Close) {
-        if let Some(address) = &self.address {
-            address.blame(close, clock::now());
-        }
-    }
-}
-
-impl Shared {
-    /// A place for a new connection, or the reason why it gets only an answer. `None` drops it.
-    fn place(&self, peer: SocketAddr) -> Option<(Place, Option<Refusal>)> {
-        let server = &self.app.config.server;
-        // Dropped, because whoever comes past the proxies could say that it is anybody.
-        if server.trust_proxy == TrustProxy::ProxyProtocol && !server.trusts(peer.ip()) {
-            self.app.metrics.refused(Refusal::UntrustedProxy);
-            return None;
-        }
-        let refusal = match Arc::clone(&self.places).try_acquire_owned() {
-            Err(_) => Refusal::Capacity,
-            // Behind proxies all connections come from them: who it is is known later.
-            Ok(permit) if server.trust_proxy != TrustProxy::Nobody => {
-                return Some((self.counted(permit, None), None));
-            }
-            Ok(permit) => match self.app.connect(peer.ip()) {
-                Ok(address) => return Some((self.counted(permit, address), None)),
-                Err(refusal) => refusal,
-            },
-        };
-        let Ok(permit) = Arc::clone(&self.apologies).try_acquire_owned() else {
-            self.app.metrics.refused(refusal);
-            return None;
-        };
-        Some((self.counted(permit, None), Some(refusal)))
-    }
-
-    /// Reads the proxy's header, and counts the connection for the client that it names. `None`
-    /// drops the connection.
-    async fn introduce(&self, stream: &TcpStream, caller: &mut Caller) -> Option<Introduced> {
-        let limit = self.app.config.http.header_timeout();
-        let header = tokio::time::timeout(limit, proxy::read_header(stream)).await;
-        let Ok(Ok(client)) = header else {
-            self.app.metrics.refused(Refusal::ProxyHeader);
-            return None;
-        };
-        caller.client = client.unwrap_or(caller.client);
-        if caller.no_place.is_some() {
-            return Some(Introduced::default());
-        }
-        match self.app.connect(caller.client) {
-            Ok(address) => Some(Introduced { address, _apology: None }),
-            Err(refusal) => {
-                let Ok(apology) = Arc::clone(&self.apologies).try_acquire_owned() else {
-                    self.app.metrics.refused(refusal);
-                    return None;
-                };
-                caller.no_place = Some(refusal);
-                Some(Introduced { address: None, _apology: Some(apology) })
-            }
-        }
-    }
-
-    fn counted(&self, permit: OwnedSemaphorePermit, address: Option<AddressGuard>) -> Place {
-        Place { _permit: permit, address, _gauge: self.app.metrics.connection_opened() }
-    }
-}
-
-/// What a connection holds while it speaks HTTP, once a proxy has said whose it is.
-#[derive(Default)]
-struct Introduced {
-    address: Option<AddressGuard>,
-    /// A client above its limit keeps one of the few tasks that tell it so, and not only a place:
-    /// otherwise it could take all places of all others.
-    _apology: Option<OwnedSemaphorePermit>,
-}
-
-/// The connection until its upgrade.
-fn until_upgrade(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    mut caller: Caller,
-) -> Pin<Box<dyn Future<Output = Option<Shaken>> + Send>> {
-    let app = Arc::clone(&shared.app);
-    if app.config.server.trust_proxy != TrustProxy::ProxyProtocol {
-        return Box::pin(serve_public(app, stream, caller));
-    }
-    Box::pin(async move {
-        let introduced = shared.introduce(&stream, &mut caller).await?;
-        let mut shaken = serve_public(app, stream, caller).await?;
-        shaken.address = introduced.address;
-        Some(shaken)
-    })
-}
-
-/// One connection from its first byte until it is a member, or to its end.
-fn connection(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    caller: Caller,
-    mut place: Place,
-) -> impl Future<Output = ()> + Send {
-    // Boxed and gone before the connection proper begins: an idle member keeps no HTTP buffers. And
-    // made out here, so that the task has no place for what goes in.
-    let http = until_upgrade(Arc::clone(&shared), stream, caller);
-    async move {
-        let panics = CountsPanics(Arc::clone(&shared.app));
-        let Some(Shaken { upgraded, address }) = http.await else { return };
-        if address.is_some() {
-            place.address = address;
-        }
-        // Who is only told why not is not let past the door.
-        if shared.members.is_some() && upgraded.admitted.is_ok() {
-            let Ok(upgraded) = upgraded.with_stream(TcpStream::into_std) else { return };
-            let together = shared.doorstep.join(Newcomer { panics, upgraded, place }).await;
-            shared.let_in(together);
-        } else {
-            upgraded_connection(panics, upgraded, place).await;
-        }
-    }
-}
-
-/// Somebody with a promised seat, who goes to where members are.
-struct Newcomer {
-    panics: CountsPanics,
-    upgraded: Upgraded<std::net::TcpStream>,
-    place: Place,
-}
-
-impl Shared {
-    /// Starts what these connections do from now on, on the threads of members. Their sockets are watched
-    /// there from there: adding them from outside would wake a thread for each.
-    fn let_in(self: &Arc<Self>, newcomers: Vec<Newcomer>) {
-        let Some(members) = self.members.as_ref().filter(|_| !newcomers.is_empty()) else { return };
-        let shared = Arc::clone(self);
-        let all = async move {
-            for Newcomer { panics, upgraded, place } in newcomers {
-                if let Ok(upgraded) = upgraded.with_stream(TcpStream::from_std) {
-                    shared.tracker.spawn(upgraded_connection(panics, upgraded, place));
-                }
-            }
-        };
-        self.tracker.spawn_on(all, members);
-    }
-}
-
-/// A connection after its upgrade, in one task. Not an async function: that would keep a place for
-/// what goes in beside what it is made into.
-fn upgraded_connection(
-    panics: CountsPanics,
-    upgraded: Upgraded,
-    place: Place,
-) -> impl Future<Output = ()> + Send {
-    conn::run(upgraded, Arc::clone(&panics.0.hub)).map(move |close| {
-        place.blame(close);
-        drop(panics);
-    })
-}
-
-/// Counts a task that ends by a panic. The panic itself ends that one connection only.
-struct CountsPanics(Arc<App>);
-
-impl Drop for CountsPanics {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.metrics.add(Count::Panics, 1);
-        }
-    }
-}
-
-/// The next connection. Errors are counted; running out of descriptors would fail again at once, so
-/// it waits for some to come free.
-async fn accept(metrics: &Metrics, listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                metrics.add(Count::AcceptErrors, 1);
-                let gone = matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                );
-                if !gone {
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-}
-
 /// Connections of scrapers, probes and operators; more is a mistake.
 const OPERATORS_MAX: u32 = 64;
-
-/// How long to wait for descriptors to come free: long enough not to spin, short enough to go
-/// unnoticed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Ten steps a second spread a drain's rate evenly.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
@@ -483,7 +251,9 @@ const DRAIN_STEP: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use socket2::SockRef;
+    use tokio::net::TcpStream;
 
+    use super::connection::upgraded_connection;
     use super::*;
     use crate::core::id::Kid;
     use crate::core::secret::SecretBytes;
@@ -502,10 +272,10 @@ mod tests {
     }
 
     /// A client's socket and the relay's end of it.
-    async fn accepted(server: &Server) -> (TcpStream, TcpStream, SocketAddr) {
+    async fn accepted(server: &Server) -> (TcpStream, std::net::TcpStream) {
         let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = accept(&server.metrics(), &server.listener).await;
-        (client, stream, peer)
+        let (stream, _) = server.listener.accept(&server.metrics()).await;
+        (client, stream)
     }
 
     /// Ten thousand idle members are ten thousand of these.
@@ -521,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn messages_do_not_wait_for_larger_packets() {
         let server = bound(|_| ());
-        let (_client, stream, _) = accepted(&server).await;
+        let (_client, stream) = accepted(&server).await;
         assert!(stream.nodelay().unwrap(), "inherited");
     }
 
@@ -530,7 +300,7 @@ mod tests {
     async fn accepted_sockets_outlast_a_silent_peer_for_so_long() {
         for (ms, expected) in [(0, None), (1234, Some(Duration::from_millis(1234)))] {
             let server = bound(|config| config.limit.user_timeout_ms = ms);
-            let (_client, stream, _) = accepted(&server).await;
+            let (_client, stream) = accepted(&server).await;
             assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), expected);
         }
     }

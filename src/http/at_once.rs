@@ -6,6 +6,7 @@
 //! Everything else, and every answer but a 101, is the library's.
 
 use std::io::Read as _;
+use std::os::fd::AsFd;
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
@@ -18,48 +19,85 @@ use tokio::net::TcpStream;
 
 use super::gate::{Admitted, WELCOME_BYTES};
 use super::public::{self, WS_PATH};
-use super::{Answer, App, Caller};
+use super::{Answer, App, Caller, Shaken};
 use crate::config::Http;
+use crate::conn::Upgraded;
+use crate::metrics::Refusal;
 
 /// What became of a connection's first bytes.
-pub(super) enum Begun {
+pub enum Begun<S> {
     /// A handshake that is answered.
-    Shaken {
-        /// The 101, unsent.
-        answer: Vec<u8>,
-        /// What came behind the head.
-        early: Bytes,
-        admitted: Admitted,
-    },
+    Shaken(Shaken<S>),
     /// Anything else, or nothing yet.
-    Open {
-        /// What was read.
-        bytes: Bytes,
-        /// The answer to the first request, where it is known.
-        answer: Option<Answer>,
-    },
+    Open(S, Opening),
+}
+
+/// What is known of a connection for which the library is needed.
+#[derive(Default)]
+pub struct Opening {
+    /// What was read.
+    pub(super) bytes: Bytes,
+    /// The answer to the first request, where it is known.
+    pub(super) answer: Option<Answer>,
+}
+
+impl Opening {
+    /// Whether there is anything yet.
+    pub fn has_begun(&self) -> bool {
+        !self.bytes.is_empty()
+    }
 }
 
 /// Reads what is there, and answers it if it is a handshake.
-pub(super) fn begin(app: &App, caller: &Caller, stream: &TcpStream) -> Begun {
-    let bytes = read(stream);
+pub fn begin<S: AsFd>(app: &App, caller: &Caller, stream: S) -> Begun<S> {
+    let bytes = read(&stream);
     let handshake = parse(&bytes, &app.config.http).filter(|_| app.shared.is_none());
     let answered = handshake.and_then(|(request, len)| {
         let answered = public::answer_handshake(app, caller, request);
         answered.map(|(answer, admitted)| (answer, admitted, len))
     });
     match answered {
-        Some((answer, Some(admitted), len)) => {
-            Begun::Shaken { answer: written(&answer), early: bytes.slice(len..), admitted }
+        Some((answer, Some(Admitted { reservation: admitted, address }), len)) => {
+            let (answer, early) = (written(&answer), bytes.slice(len..));
+            Begun::Shaken(Shaken {
+                upgraded: Upgraded { stream, answer, early, admitted },
+                address,
+            })
         }
-        Some((answer, None, _)) => Begun::Open { bytes, answer: Some(answer) },
-        None => Begun::Open { bytes, answer: None },
+        Some((answer, None, _)) => Begun::Open(stream, Opening { bytes, answer: Some(answer) }),
+        None => Begun::Open(stream, Opening { bytes, answer: None }),
     }
+}
+
+/// Waits until there is something, for as long as a request's head may take, and does the same. `None`
+/// ends the connection.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the connection.
+pub(super) async fn begin_later(
+    app: &App,
+    caller: &Caller,
+    stream: TcpStream,
+) -> Option<Begun<TcpStream>> {
+    let limits = &app.config.http;
+    // Who comes during the drain is still told of it.
+    let is_late = app.is_draining();
+    tokio::select! {
+        biased;
+        readable = stream.readable() => readable.ok()?,
+        () = tokio::time::sleep(limits.header_timeout().min(limits.keep_alive())) => {
+            app.metrics.refused(Refusal::Request);
+            return None;
+        }
+        () = app.draining(), if !is_late => return None,
+    }
+    Some(begin(app, caller, stream))
 }
 
 /// The first bytes, if there are any. Asks the system and not the event loop, which has not heard of the
 /// socket yet. An end is found again by whoever reads next.
-fn read(stream: &TcpStream) -> Bytes {
+fn read(stream: &impl AsFd) -> Bytes {
     let mut bytes = [0; FIRST_BYTES];
     let read = (&*SockRef::from(stream)).read(&mut bytes);
     read.ok().and_then(|n| bytes.get(..n)).map(Bytes::copy_from_slice).unwrap_or_default()

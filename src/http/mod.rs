@@ -38,6 +38,7 @@ use self::headers::Dress;
 use crate::metrics::Route;
 
 pub use self::app::App;
+pub use self::at_once::{Begun, Opening, begin};
 pub use self::health::{Check, Status, checks};
 pub use self::lag::LoopLag;
 pub use self::memory::{Memory, resident_bytes};

@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::at_once::{self, Begun};
+use super::at_once::{Begun, Opening, begin_later};
 use super::gate::{Admitted, Gate, Latch};
 use super::linger::linger;
 use super::{Answer, App, ops, public};
@@ -39,40 +39,50 @@ pub struct Caller {
 }
 
 /// What a handshake leaves.
-pub struct Shaken {
+pub struct Shaken<S = TcpStream> {
     /// The connection to run.
-    pub upgraded: Upgraded,
+    pub upgraded: Upgraded<S>,
     /// Keeps the connection counted for its address, where only the handshake knew the address.
     pub address: Option<AddressGuard>,
 }
 
-/// Answers requests on a connection of the public listener until it ends or is upgraded.
-pub async fn serve_public(app: Arc<App>, stream: TcpStream, caller: Caller) -> Option<Shaken> {
-    match at_once::begin(&app, &caller, &stream) {
-        Begun::Shaken { answer, early, admitted: Admitted { reservation: admitted, address } } => {
-            Some(Shaken { upgraded: Upgraded { stream, answer, early, admitted }, address })
+/// Answers requests on a connection of the public listener until it ends or is upgraded. `opening` is what
+/// it has begun with, if it was looked at and had.
+pub async fn serve_public(
+    app: Arc<App>,
+    stream: TcpStream,
+    caller: Caller,
+    opening: Option<Opening>,
+) -> Option<Shaken> {
+    let (stream, opening) = match opening {
+        Some(opening) => {
+            // The library does not wait to write its answer to what it cannot read, and the event loop
+            // has to be told first that the socket takes anything.
+            stream.writable().await.ok()?;
+            (stream, opening)
         }
-        // Boxed, so that a handshake which is there at once has no place for it.
-        Begun::Open { bytes, answer } => {
-            Box::pin(serve_requests(app, stream, caller, bytes, answer)).await
-        }
-    }
+        None => match begin_later(&app, &caller, stream).await? {
+            Begun::Shaken(shaken) => return Some(shaken),
+            Begun::Open(stream, opening) => (stream, opening),
+        },
+    };
+    // Boxed, so that a handshake that comes whole has no place for it.
+    Box::pin(serve_requests(app, stream, caller, opening)).await
 }
 
-/// The same with the library. The answer to the first request may be known.
+/// The same with the library.
 async fn serve_requests(
     app: Arc<App>,
     stream: TcpStream,
     caller: Caller,
-    begun: Bytes,
-    first: Option<Answer>,
+    opening: Opening,
 ) -> Option<Shaken> {
     let once = caller.no_place.is_some();
     let latch = Arc::new(Latch::default());
-    let gate = Gate::new(stream, begun, Arc::clone(&latch));
+    let gate = Gate::new(stream, opening.bytes, Arc::clone(&latch));
     let service = {
         let (app, latch) = (Arc::clone(&app), Arc::clone(&latch));
-        let first = Mutex::new(first);
+        let first = Mutex::new(opening.answer);
         move |request| match first.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(answer) => public::known(answer),
             None => public::answer_to(&app, &caller, request, &latch),

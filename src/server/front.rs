@@ -56,23 +56,23 @@ impl<T> Doorstep<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Puts one there, and returns all who are there when it is time to go; none to those who are
-    /// taken along.
+    /// Puts one there. Returns whether it is the first: then the caller sees to it that somebody
+    /// gathers them.
+    #[must_use = "whoever is there stays there until somebody gathers them"]
+    pub(super) fn put(&self, one: T) -> bool {
+        let mut waiting = self.lock();
+        waiting.push(one);
+        waiting.len() == 1
+    }
+
+    /// All who are there when it is time to go.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future of the first one leaves all of them where they are, and whoever comes after
-    /// them too: only the end of these threads may do that.
-    pub(super) async fn join(&self, one: T) -> Vec<T> {
-        let is_first = {
-            let mut waiting = self.lock();
-            waiting.push(one);
-            waiting.len() == 1
-        };
-        if !is_first {
-            return Vec::new();
-        }
-        let mut waiting = 1;
+    /// Dropping the future leaves all of them where they are, and whoever comes after them too: only
+    /// the end of these threads may do that.
+    pub(super) async fn gather(&self) -> Vec<T> {
+        let mut waiting = self.lock().len();
         for _ in 0..ROUNDS_MAX {
             tokio::task::yield_now().await;
             let before = std::mem::replace(&mut waiting, self.lock().len());
@@ -95,16 +95,15 @@ mod tests {
     #[tokio::test]
     async fn the_first_one_takes_along_who_comes_as_long_as_somebody_does() {
         let doorstep = Doorstep::new();
+        assert!(doorstep.put(1), "the first one has them gathered");
+        assert!(!doorstep.put(2));
         let later = async {
             tokio::task::yield_now().await;
-            doorstep.join(3).await
+            assert!(!doorstep.put(3));
         };
-        let (first, second, third) = tokio::join!(doorstep.join(1), doorstep.join(2), later);
-        assert_eq!((first, second, third), (vec![1, 2, 3], vec![], vec![]));
-        assert_eq!(
-            doorstep.join(4).await,
-            [4],
-            "nobody is taken twice, and the next one waits for nobody"
-        );
+        let (together, ()) = tokio::join!(doorstep.gather(), later);
+        assert_eq!(together, [1, 2, 3]);
+        assert!(doorstep.put(4));
+        assert_eq!(doorstep.gather().await, [4], "nobody is taken twice");
     }
 }

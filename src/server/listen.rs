@@ -9,24 +9,25 @@
 //! begins. Whose sockets are nobody else's keeps them until the end, to say that it drains.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::http::App;
+use crate::server::accept::Listener;
 use crate::server::supervisor::{Passed, until_ready};
 
 /// The sockets of a relay.
 pub(super) struct Listeners {
-    pub(super) members: TcpListener,
-    pub(super) operations: Option<TcpListener>,
+    pub(super) members: Listener,
+    pub(super) operations: Option<Listener>,
     pub(super) hand_over: HandOver,
 }
 
@@ -39,7 +40,7 @@ impl Listeners {
             (None, true) => HandOver::Beside(Vec::new()),
             (None, false) => HandOver::Never,
         };
-        let open = |passed: Option<std::net::TcpListener>, address, backlog| match passed {
+        let open = |passed: Option<TcpListener>, address, backlog| match passed {
             Some(passed) => adopt(passed, backlog),
             None => listen(address, backlog, server.reuse_port),
         };
@@ -51,7 +52,8 @@ impl Listeners {
             (None, Some(address)) => Some(listen(address, operators_max, server.reuse_port)?),
         };
         let hand_over = hand_over.of([Some(&members), operations.as_ref()])?;
-        Ok(Self { members, operations, hand_over })
+        let operations = operations.map(Listener::new).transpose()?;
+        Ok(Self { members: Listener::new(members)?, operations, hand_over })
     }
 }
 
@@ -121,13 +123,13 @@ impl HandOver {
 }
 
 /// A socket that was passed in, as if it had been opened here.
-fn adopt(passed: std::net::TcpListener, backlog: u32) -> io::Result<TcpListener> {
+fn adopt(passed: TcpListener, backlog: u32) -> io::Result<TcpListener> {
     passed.set_nonblocking(true)?;
     let socket = SockRef::from(&passed);
     socket.set_tcp_nodelay(true)?;
     // Again, for the backlog; it also fails for a socket that cannot listen.
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(passed)
+    Ok(passed)
 }
 
 /// Binds and listens; a port that was in use a moment ago can be used again.
@@ -141,7 +143,7 @@ fn listen(address: SocketAddr, backlog: u32, reuse_port: bool) -> io::Result<Tcp
     // Messages are small and somebody waits for them. The accepted sockets inherit it.
     socket.set_nodelay(true)?;
     socket.bind(address)?;
-    socket.listen(backlog)
+    socket.listen(backlog)?.into_std()
 }
 
 /// Limits how long the kernel keeps a connection whose peer acknowledges nothing or keeps its window

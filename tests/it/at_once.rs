@@ -63,6 +63,20 @@ async fn a_handshake_that_is_there_at_once_is_answered_as_one_that_comes_late() 
 }
 
 #[tokio::test]
+async fn a_handshake_that_comes_whole_but_later_needs_no_library_either() {
+    let relay = TestRelay::start(|_| ()).await;
+    let room = relay.create_room().await;
+    let head = handshake(&relay.token(&room).await);
+    let before = relay.count(Count::ConnectionsAccepted);
+    let mut talk = relay.talk().await;
+    relay.until("the connection", |now| now.count(Count::ConnectionsAccepted) > before).await;
+    talk.say(&head).await;
+    let answer = soon("an answer", talk.answer()).await;
+    assert_eq!((answer.status, answer.header("date")), (101, None));
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn what_comes_with_a_handshake_is_heard_once() {
     let relay = TestRelay::start(|config| config.server.front_threads = 0).await;
     let room = relay.create_room().await;

@@ -1,7 +1,7 @@
 //! The drain: not ready at once, nobody new, everybody told before they are closed, and an end.
 
 use lethewire::config::Config;
-use lethewire::metrics::Refusal;
+use lethewire::metrics::{Count, Refusal};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite;
 
@@ -63,9 +63,13 @@ async fn while_draining_probes_are_answered_and_nobody_gets_in() {
     let mut idle = relay.talk().await;
     idle.say("GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(idle.answer().await.status, 200);
+    let before = relay.count(Count::ConnectionsAccepted);
+    let silent = relay.talk().await;
+    relay.until("the connection", |now| now.count(Count::ConnectionsAccepted) > before).await;
 
     relay.begin_stop();
     assert_eq!(idle.ended().await, b"", "a connection between requests ends at once");
+    assert_eq!(silent.ended().await, b"", "and so does one that has said nothing");
     for addr in [relay.addr, relay.ops] {
         let ready = call(addr, "GET", "/ready", "", "").await;
         ready.assert_problem(503, "temporary-reduced-capacity");

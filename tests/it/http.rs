@@ -259,6 +259,7 @@ async fn no_connection_is_kept_for_ever() {
     talk.say("GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(talk.answer().await.status, 200);
     assert_eq!(talk.ended().await, b"", "though it might wait a minute for the next request");
+    assert_eq!(relay.talk().await.ended().await, b"", "nor one that never says anything");
     relay.stop().await;
 }
 

@@ -14,10 +14,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{JSON, Rogue, TestRoom, call, handshake, masked, soon};
 
-/// Most that the process may grow for one hostile connection.
 /// No limit that a test reaches.
 const FREE: &str = "1125899906842624";
+/// Most that the process may grow for one hostile connection.
 const EACH_MAX: u64 = 64 * 1024;
+/// The same for one that says nothing: the library has two buffers of 8 KiB for a connection, which are not
+/// taken before its first byte.
+const SILENT_MAX: u64 = 8 * 1024;
 /// Hostile connections of a kind.
 const CROWD: usize = 300;
 /// Made before measuring, so that what every worker has once is there.
@@ -114,6 +117,12 @@ impl Drop for Process {
 
 /// Lets a few and then a crowd make an attack, and looks at what each of the crowd costs.
 async fn each_costs_little(attack: impl AsyncFn(&Process, usize) -> Vec<Rogue>) {
+    let each = cost_of_each(attack).await;
+    assert!(each < EACH_MAX, "{each} bytes for each connection");
+}
+
+/// What each of a crowd costs that makes an attack, in bytes.
+async fn cost_of_each(attack: impl AsyncFn(&Process, usize) -> Vec<Rogue>) -> u64 {
     let relay = Process::start();
     drop(attack(&relay, WARM_UP).await);
     relay.is_empty().await;
@@ -124,7 +133,7 @@ async fn each_costs_little(attack: impl AsyncFn(&Process, usize) -> Vec<Rogue>) 
     let each = relay.resident().saturating_sub(before) / CROWD as u64;
     drop(crowd);
     relay.is_empty().await;
-    assert!(each < EACH_MAX, "{each} bytes for each connection");
+    each
 }
 
 /// Strangers who have sent this.
@@ -139,6 +148,12 @@ async fn strangers(relay: &Process, count: usize, bytes: &[u8]) -> Vec<Rogue> {
     relay.until("lethewire_connections", |open| open >= count as u64).await;
     call(relay.members, "GET", "/live", "", "").await;
     crowd
+}
+
+#[tokio::test]
+async fn connections_that_never_say_anything() {
+    let each = cost_of_each(async |relay, count| strangers(relay, count, b"").await).await;
+    assert!(each < SILENT_MAX, "{each} bytes for each connection");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use lethewire::core::id::{Jti, Kid, RoomId};
 use lethewire::core::limit::UnixSeconds;
 use lethewire::core::secret::SecretBytes;
 use lethewire::core::token::{Cap, Keys, Policy, SigningKey};
-use lethewire::http::{App, Caller, serve_public};
+use lethewire::http::{App, Begun, Caller, begin};
 use lethewire::hub::Grant;
 use tokio::runtime::{Builder, Runtime};
 
@@ -123,8 +123,7 @@ impl Stage {
         let app = Arc::clone(&self.app);
         self.spawn(async move {
             let caller = Caller { client: Ipv4Addr::LOCALHOST.into(), no_place: None };
-            let http = Box::pin(serve_public(Arc::clone(&app), stream, caller));
-            if let Some(shaken) = http.await {
+            if let Begun::Shaken(shaken) = begin(&app, &caller, stream) {
                 conn::run(shaken.upgraded, Arc::clone(&app.hub)).await;
             }
         });
