@@ -73,11 +73,11 @@ def fetch(url, body=None):
 
 
 def until(what, holds, seconds=40):
-    """Asks again and again until it holds, and returns what it holds."""
+    """Asks again and again until it holds, and returns what it holds; `what` may be asked for in the end."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not (found := holds()):
         if time.monotonic() > deadline:
-            raise SystemExit("observability: waited in vain for " + what)
+            raise SystemExit("observability: waited in vain for " + (what() if callable(what) else what))
         pause.wait(0.1)
     return found
