@@ -51,15 +51,17 @@ install_npm() {
 }
 
 install_uws() {
-  [[ $BENCH/uws -nt bench/peers/uws.c ]] && return
+  [[ $BENCH/uws -nt bench/peers/uws.c && $BENCH/uws -nt bench/run.sh ]] && return
   need_program cc gcc
   [[ -x $BENCH/py/bin/pip ]] || python3 -m venv "$BENCH/py"
   retry "$BENCH/py/bin/pip" install --quiet "socketify==$SOCKETIFY"
   ldconfig -p | grep -q 'libuv\.so\.1' || install_packages libuv1
   local library
   library=$(find "$BENCH/py" -name libsocketify_linux_amd64.so -print -quit)
-  cc -O2 bench/peers/uws.c -o "$BENCH/uws" "$library" -l:libuv.so.1 -lz \
-    -Wl,-rpath,"$(dirname "$library")"
+  # Found from where the program is: the folder may be moved, or linked to from another copy.
+  local folder=${library%/*}
+  cc -O2 bench/peers/uws.c -o "$BENCH/uws" -L"$folder" "-l:${library##*/}" -l:libuv.so.1 -lz \
+    -Wl,-rpath,"\$ORIGIN${folder#"$BENCH"}"
 }
 
 install_nchan() {
