@@ -4,8 +4,9 @@
 //! proxies the address is known later: from the header that comes before HTTP ([`proxy`]), or from the
 //! handshake's own fields. A connection above a limit is still answered, by a few tasks set
 //! aside for that, so that clients and load balancers hear why; above that it is dropped. Who is not a
-//! member yet is served on threads of its own ([`front`]). A connection is one task there and, once
-//! it is a member's, one where members are; all on one tracker, which the drain waits for.
+//! member yet is served on threads of its own ([`front`]). A connection whose handshake is not there at
+//! once is one task there; a member's is one where members are; all on one tracker, which the drain
+//! waits for.
 
 mod accept;
 mod connection;
