@@ -33,7 +33,6 @@ pub enum Begun<S> {
 }
 
 /// What is known of a connection for which the library is needed.
-#[derive(Default)]
 pub struct Opening {
     /// What was read.
     pub(super) bytes: Bytes,

@@ -44,7 +44,8 @@ impl Drop for FrontDoor {
     }
 }
 
-/// Most turns of the scheduler that newcomers wait for more, while more come. A turn is four handshakes.
+/// Most turns of the scheduler that newcomers wait for more, while more come. In a turn, up to sixteen
+/// connections are looked at.
 const ROUNDS_MAX: u32 = 16;
 
 /// Those who are on their way from the door to where members are. Whoever comes first waits for those who
