@@ -9,14 +9,17 @@
 use std::convert::Infallible;
 use std::io;
 
-use fastwebsockets::upgrade::upgrade;
+use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::http::response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use lethewire::core::close::Close;
 use lethewire::core::frame::{self, Event, Kind, Limits, Opcode, Reader, Step};
+use lethewire::core::upgrade::accept;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
@@ -53,17 +56,21 @@ async fn serve(stream: TcpStream) -> io::Result<()> {
 }
 
 /// Answers the upgrade. The connection itself comes back from `without_shutdown`.
-async fn answer(
-    mut request: Request<Incoming>,
-) -> Result<Response<http_body_util::Empty<Bytes>>, Infallible> {
-    Ok(upgrade(&mut request).map_or_else(
-        |_| {
-            let mut refused = Response::default();
-            *refused.status_mut() = StatusCode::BAD_REQUEST;
-            refused
-        },
-        |(response, _)| response,
-    ))
+async fn answer(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
+    let Some(key) = key else {
+        return Ok(answered(Response::builder().status(StatusCode::BAD_REQUEST)));
+    };
+    let switching = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, &accept(key)[..]);
+    Ok(answered(switching))
+}
+
+fn answered(builder: response::Builder) -> Response<Empty<Bytes>> {
+    builder.body(Empty::new()).expect("the fields are fixed words and base64")
 }
 
 /// Returns messages until the peer closes or breaks a rule, then the frame to close with.

@@ -38,6 +38,7 @@ const CORE: &[&str] = &[
     "limit",
     "close",
     "token",
+    "upgrade",
     "admission",
     "record",
     "frame",
@@ -70,7 +71,7 @@ const NOT_IN_CORE: &[&str] = &[
 
 /// Crates that only some modules may name, so that replacing one is a change in one place.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("fastwebsockets", &["conn", "http", "cli"]),
+    ("fastwebsockets", &["cli"]),
     ("hyper", &["http", "server", "cli"]),
     ("hyper_util", &["http", "server", "cli"]),
     ("figment", &["config"]),

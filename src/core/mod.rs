@@ -6,7 +6,7 @@
 //! without a runtime, and `tests/tidy.rs` enforces it.
 //!
 //! Leaves first: [`id`] (names), [`limit`] (token bucket), [`close`] (why a connection ends),
-//! [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames), [`entry`] (what nodes tell each
+//! [`upgrade`] and [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames), [`entry`] (what nodes tell each
 //! other), [`order`] (what comes next in an order that nodes share), [`record`] (what they share of an
 //! empty room).
 
@@ -20,4 +20,5 @@ pub mod order;
 pub mod record;
 pub mod secret;
 pub mod token;
+pub mod upgrade;
 pub mod wire;

@@ -8,16 +8,15 @@
 use std::io::Read as _;
 use std::os::fd::AsFd;
 
-use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::header::{
-    CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
-};
-use hyper::{Request, Uri};
+use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use super::cors::Asker;
+use super::fields::Fields as _;
 use super::gate::{Admitted, WELCOME_BYTES};
+use super::handshake::Switch;
 use super::public::{self, WS_PATH};
 use super::{Answer, App, Caller, Shaken};
 use crate::config::Http;
@@ -37,7 +36,7 @@ pub struct Opening {
     /// What was read.
     pub(super) bytes: Bytes,
     /// The answer to the first request, where it is known.
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<Box<Answer>>,
 }
 
 impl Opening {
@@ -49,22 +48,24 @@ impl Opening {
 
 /// Reads what is there, and answers it if it is a handshake.
 pub fn begin<S: AsFd>(app: &App, caller: &Caller, stream: S) -> Begun<S> {
-    let bytes = read(&stream);
-    let handshake = parse(&bytes, &app.config.http).filter(|_| app.shared.is_none());
-    let answered = handshake.and_then(|(request, len)| {
-        let answered = public::answer_handshake(app, caller, request);
-        answered.map(|(answer, admitted)| (answer, admitted, len))
+    let mut buffer = [0; FIRST_BYTES];
+    let bytes = read(&stream, &mut buffer);
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let handshake = parse(bytes, &mut fields, &app.config.http).filter(|_| app.shared.is_none());
+    let answered = handshake.map(|(fields, early)| {
+        let answered = public::answer_handshake(app, caller, fields);
+        answered.map(|shaken| (shaken, early))
     });
     match answered {
-        Some((answer, Some(Admitted { reservation: admitted, address }), len)) => {
-            let (answer, early) = (written(&answer), bytes.slice(len..));
-            Begun::Shaken(Shaken {
-                upgraded: Upgraded { stream, answer, early, admitted },
-                address,
-            })
+        Some(Ok(((switch, asker, Admitted { reservation: admitted, address }), early))) => {
+            let (answer, early) = (written(&switch, &asker), Bytes::copy_from_slice(early));
+            let upgraded = Upgraded { stream, answer, early, admitted };
+            Begun::Shaken(Shaken { upgraded, address })
         }
-        Some((answer, None, _)) => Begun::Open(stream, Opening { bytes, answer: Some(answer) }),
-        None => Begun::Open(stream, Opening { bytes, answer: None }),
+        answered => {
+            let answer = answered.and_then(Result::err);
+            Begun::Open(stream, Opening { bytes: Bytes::copy_from_slice(bytes), answer })
+        }
     }
 }
 
@@ -96,17 +97,19 @@ pub(super) async fn begin_later(
 
 /// The first bytes, if there are any. Asks the system and not the event loop, which has not heard of the
 /// socket yet. An end is found again by whoever reads next.
-fn read(stream: &impl AsFd) -> Bytes {
-    let mut bytes = [0; FIRST_BYTES];
-    let read = (&*SockRef::from(stream)).read(&mut bytes);
-    read.ok().and_then(|n| bytes.get(..n)).map(Bytes::copy_from_slice).unwrap_or_default()
+fn read<'b>(stream: &impl AsFd, buffer: &'b mut [u8]) -> &'b [u8] {
+    let read = (&*SockRef::from(stream)).read(buffer);
+    read.ok().and_then(|count| buffer.get(..count)).unwrap_or_default()
 }
 
-/// A handshake and the length of its head, if that is all there and within the limits. A message that
-/// says anything of a body is for the library to read.
-fn parse(bytes: &Bytes, limits: &Http) -> Option<(Request<Empty<Bytes>>, usize)> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut head = httparse::Request::new(&mut fields);
+/// The fields of a handshake and what came behind it, if its head is all there and within the limits. A
+/// message that says anything of a body, or not for whom it is, is for the library to read.
+fn parse<'f, 'b>(
+    bytes: &'b [u8],
+    fields: &'f mut [httparse::Header<'b>],
+    limits: &Http,
+) -> Option<(&'f [httparse::Header<'b>], &'b [u8])> {
+    let mut head = httparse::Request::new(fields);
     let Ok(httparse::Status::Complete(len)) = head.parse(bytes) else { return None };
     let is_handshake =
         (head.method, head.path, head.version) == (Some("GET"), Some(WS_PATH), Some(1));
@@ -114,28 +117,28 @@ fn parse(bytes: &Bytes, limits: &Http) -> Option<(Request<Empty<Bytes>>, usize)>
     if !is_handshake || !fits {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
-    for field in head.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        if [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(&name) {
-            return None;
-        }
-        headers.append(name, HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?);
-    }
-    let mut request = Request::new(Empty::new());
-    *request.uri_mut() = Uri::from_static(WS_PATH);
-    *request.headers_mut() = headers;
-    Some((request, len))
+    let fields = &*head.headers;
+    let speaks_of_a_body = [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT]
+        .iter()
+        .any(|name| fields.all(name).next().is_some());
+    let is_clear = !speaks_of_a_body && fields.all(&HOST).count() == 1;
+    bytes.get(len..).filter(|_| is_clear).map(|early| (fields, early))
 }
 
 /// The bytes of a 101, with room for what the connection says first.
-fn written(answer: &Answer) -> Vec<u8> {
+fn written(switch: &Switch, asker: &Asker) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ANSWER_BYTES + WELCOME_BYTES);
     bytes.extend_from_slice(STATUS);
-    for (name, value) in answer.headers() {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+    let mut line = |name: HeaderName, value: &[u8]| {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
             bytes.extend_from_slice(part);
         }
+    };
+    for (name, value) in switch.fields() {
+        line(name, value);
+    }
+    for (name, value) in asker.fields() {
+        line(name, value.as_bytes());
     }
     bytes.extend_from_slice(b"\r\n");
     bytes
@@ -156,21 +159,30 @@ const FIELDS_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    fn parsed(head: &str) -> Option<(Request<Empty<Bytes>>, usize)> {
-        parse(&Bytes::copy_from_slice(head.as_bytes()), &crate::config::Config::default().http)
+    /// Names and values of the fields, and what came behind.
+    type Parsed<'h> = (Vec<(String, Vec<u8>)>, &'h [u8]);
+
+    fn parsed(head: &str) -> Option<Parsed<'_>> {
+        parsed_within(&crate::config::Config::default().http, head)
+    }
+
+    fn parsed_within<'h>(limits: &Http, head: &'h str) -> Option<Parsed<'h>> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let (fields, early) = parse(head.as_bytes(), &mut fields, limits)?;
+        let pair = |field: &httparse::Header<'_>| (field.name.to_owned(), field.value.to_vec());
+        Some((fields.iter().map(pair).collect(), early))
     }
 
     const HEAD: &str = "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nX: 1\r\nx:  2 \r\n";
 
     #[test]
     fn a_whole_handshake_is_read_with_all_its_fields() {
-        let (request, len) = parsed(&format!("{HEAD}\r\nmore")).unwrap();
-        assert_eq!(len, HEAD.len() + 2);
-        assert_eq!((request.method().as_str(), request.uri().path()), ("GET", "/v1/ws"));
-        assert_eq!(request.version(), hyper::Version::HTTP_11);
-        let fields: Vec<_> = request.headers().get_all("x").iter().collect();
-        assert_eq!(fields, ["1", "2"]);
-        assert_eq!(request.headers().len(), 4);
+        let head = format!("{HEAD}\r\nmore");
+        let (fields, early) = parsed(&head).unwrap();
+        assert_eq!(early, b"more");
+        let expected = [("Host", "a"), ("Upgrade", "websocket"), ("X", "1"), ("x", "2")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        assert_eq!(fields, expected);
     }
 
     #[test]
@@ -180,14 +192,19 @@ mod tests {
             "Content-Length: 0",
             "transfer-encoding: chunked",
             "Expect: 100-continue",
+            "host: b",
             "a b: c",
             "a : c",
         ] {
             assert!(parsed(&format!("{HEAD}{line}\r\n\r\n")).is_none(), "{line}");
         }
-        for (is, other) in
-            [("GET", "HEAD"), ("1.1", "1.0"), ("/v1/ws", "/v1/ws?a"), ("/v1/ws", "http://a/v1/ws")]
-        {
+        for (is, other) in [
+            ("GET", "HEAD"),
+            ("1.1", "1.0"),
+            ("/v1/ws", "/v1/ws?a"),
+            ("/v1/ws", "http://a/v1/ws"),
+            ("Host", "Hos"),
+        ] {
             assert!(parsed(&format!("{}\r\n", HEAD.replacen(is, other, 1))).is_none(), "{other}");
         }
         let many = "a: b\r\n".repeat(FIELDS_MAX - 4);
@@ -197,25 +214,14 @@ mod tests {
 
     #[test]
     fn its_limits_are_the_configured_ones() {
-        let head = Bytes::from(format!("{HEAD}\r\n"));
+        let head = format!("{HEAD}\r\n");
         let mut limits = crate::config::Config::default().http;
         (limits.headers, limits.header_bytes) = (4, u32::try_from(head.len()).unwrap());
-        assert!(parse(&head, &limits).is_some());
+        assert!(parsed_within(&limits, &head).is_some());
         limits.headers -= 1;
-        assert!(parse(&head, &limits).is_none());
+        assert!(parsed_within(&limits, &head).is_none());
         limits.headers += 1;
         limits.header_bytes -= 1;
-        assert!(parse(&head, &limits).is_none());
-    }
-
-    #[test]
-    fn an_answer_is_written_as_http_has_it() {
-        let mut answer = Answer::default();
-        answer.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
-        answer.headers_mut().insert("vary", HeaderValue::from_static("origin"));
-        let written = written(&answer);
-        let expected =
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nvary: origin\r\n\r\n";
-        assert_eq!(String::from_utf8(written).unwrap(), expected);
+        assert!(parsed_within(&limits, &head).is_none());
     }
 }

@@ -7,20 +7,25 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::header::HeaderMap;
+use hyper::header::HeaderName;
 
+use super::fields::Fields;
 use crate::config::{Server, TrustProxy};
 
 /// The address of the client, or `None` if the proxies' part of the list is missing, malformed or not
 /// from a proxy. `peer` is who the connection itself is from.
-pub(super) fn address(peer: IpAddr, headers: &HeaderMap, server: &Server) -> Option<IpAddr> {
+pub(super) fn address(
+    peer: IpAddr,
+    fields: &(impl Fields + ?Sized),
+    server: &Server,
+) -> Option<IpAddr> {
     let TrustProxy::Forwarded(hops) = server.trust_proxy else { return Some(peer) };
     if !server.trusts(peer) {
         return None;
     }
-    let lines = headers.get_all("x-forwarded-for").iter();
-    let entries = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    // The header map's lines come in one direction only; there are no more of them than a head has.
+    let name = HeaderName::from_static("x-forwarded-for");
+    let entries = fields.all(&name).flat_map(|line| line.split(|byte| *byte == b','));
+    // The lines come in one direction only; there are no more of them than a head has.
     let entries: Vec<_> = entries.collect();
     let entry = entries.into_iter().rev().nth(usize::from(hops.get()) - 1)?;
     parse(std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']))
@@ -37,7 +42,7 @@ fn parse(entry: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
+    use hyper::header::{HeaderMap, HeaderValue};
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 200));
 

@@ -6,10 +6,11 @@
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderValue, ORIGIN,
-    VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, VARY,
 };
 
+use super::fields::Fields;
 use crate::config::Config;
 
 /// The origins that may use this relay.
@@ -50,25 +51,22 @@ impl Origins {
     }
 
     /// Finds out who asks. More than one `Origin` is a stranger.
-    pub(crate) fn asker(&self, headers: &HeaderMap) -> Asker {
-        let mut origins = headers.get_all(ORIGIN).iter();
-        let (first, second) = (origins.next(), origins.next());
-        let Some(value) = first else { return Asker::Native };
-        match value.to_str() {
-            Ok(origin) if second.is_none() && self.allows(origin, headers) => {
-                Asker::Page(value.clone())
-            }
-            _ => Asker::Stranger,
+    pub(super) fn asker(&self, fields: &(impl Fields + ?Sized)) -> Asker {
+        if fields.all(&ORIGIN).next().is_none() {
+            return Asker::Native;
         }
+        let allowed = fields.single(&ORIGIN).filter(|origin| self.allows(origin, fields));
+        let origin = allowed.and_then(|origin| HeaderValue::from_str(origin).ok());
+        origin.map_or(Asker::Stranger, Asker::Page)
     }
 
-    fn allows(&self, origin: &str, headers: &HeaderMap) -> bool {
+    fn allows(&self, origin: &str, fields: &(impl Fields + ?Sized)) -> bool {
         if origin == "null" {
             return false;
         }
         let listed = self.listed.iter().any(|listed| listed == origin);
         let same_host = || {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+            let host = fields.texts(&HOST).next().flatten();
             host.is_some() && authority(origin) == host
         };
         self.any || listed || self.localhost && is_localhost(origin) || self.page && same_host()
@@ -83,13 +81,17 @@ impl Origins {
 }
 
 impl Asker {
-    /// Lets the asking page read the answer.
-    pub(crate) fn dress(&self, headers: &mut HeaderMap) {
-        headers.append(VARY, HeaderValue::from_static("origin"));
-        if let Self::Page(origin) = self {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
-        }
+    /// What lets the asking page read the answer, and nobody else keep it.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let page = match self {
+            Self::Page(origin) => Some([
+                (ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
+                (ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
+            ]),
+            Self::Native | Self::Stranger => None,
+        };
+        let vary = (VARY, HeaderValue::from_static("origin"));
+        std::iter::once(vary).chain(page.into_iter().flatten())
     }
 }
 

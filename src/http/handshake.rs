@@ -10,15 +10,16 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
-use hyper::{Request, Version};
+use hyper::{Request, StatusCode, Version};
 
+use super::fields::Fields;
 use super::problem::Problem;
-use super::{Answer, App};
+use super::{Answer, App, empty};
 use crate::admission::records;
 use crate::admission::replay::Burn;
 use crate::admission::shared::Failure;
@@ -26,6 +27,7 @@ use crate::clock;
 use crate::core::close::{Advice, Close};
 use crate::core::limit::Instant;
 use crate::core::token::{Cap, Claims, Fault, TokenError};
+use crate::core::upgrade::{ACCEPT_LEN, accept};
 use crate::hub::{Grant, Reservation};
 use crate::metrics::{Count, Refusal, RoomOperation, Verdict};
 
@@ -34,44 +36,73 @@ pub(crate) const SUBPROTOCOL: &str = "lethewire.v1";
 /// What a token is prefixed with among the subprotocols.
 const BEARER: &str = "lethewire.bearer.";
 
-/// Answers a handshake on a node of its own. With 101 comes who may now speak on the connection, or
-/// the code to close it with.
-pub(super) fn upgrade<B>(
+/// What the 101 says of the handshake that it answers.
+pub(super) struct Switch {
+    accept: [u8; ACCEPT_LEN],
+    /// Whether our version was offered.
+    speaks: bool,
+}
+
+impl Switch {
+    /// Its fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (HeaderName, &[u8])> {
+        let version = (SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL.as_bytes());
+        let fields: [(_, &[u8]); 3] = [
+            (CONNECTION, b"upgrade"),
+            (UPGRADE, b"websocket"),
+            (SEC_WEBSOCKET_ACCEPT, &self.accept),
+        ];
+        fields.into_iter().chain(self.speaks.then_some(version))
+    }
+
+    /// The whole of it, for the library.
+    pub(super) fn answer(&self) -> Answer {
+        let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
+        answer.headers_mut().extend(self.fields().map(|(name, value)| {
+            let value = HeaderValue::from_bytes(value).expect("fixed words and base64");
+            (name, value)
+        }));
+        answer
+    }
+}
+
+/// The 101, and who may now speak on the connection, or the code to close it with.
+pub(super) type Switched = (Switch, Result<Reservation, Close>);
+
+/// Answers a handshake on a node of its own.
+pub(super) fn upgrade(
     app: &App,
     from: IpAddr,
-    request: &mut Request<B>,
-) -> Result<(Answer, Result<Reservation, Close>), Problem> {
-    check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
-    let offer = Offer::of(request.headers());
+    fields: &(impl Fields + ?Sized),
+) -> Result<Switched, Problem> {
+    let key = key_of(app, fields)?;
+    let offer = Offer::of(fields);
     let admitted = offer.claims(app).and_then(|claims| admit(app, &claims));
-    let speaks = offer.version;
-    complete(app, from, request, speaks, admitted)
+    complete(app, from, (key, offer.version), admitted)
 }
 
 /// The same where rooms are shared: the other nodes are asked.
 pub(super) async fn upgrade_shared(
     app: &App,
     from: IpAddr,
-    request: &mut Request<Incoming>,
-) -> Result<(Answer, Result<Reservation, Close>), Problem> {
-    check(request).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))?;
-    let offer = Offer::of(request.headers());
-    let (claims, speaks) = (offer.claims(app), offer.version);
-    let admitted = match claims {
+    fields: &HeaderMap,
+) -> Result<Switched, Problem> {
+    let key = key_of(app, fields)?;
+    let offer = Offer::of(fields);
+    let admitted = match offer.claims(app) {
         Ok(claims) => admit_shared(app, &claims).await,
         Err(refused) => Err(refused),
     };
-    complete(app, from, request, speaks, admitted)
+    complete(app, from, (key, offer.version), admitted)
 }
 
-/// Counts how it ended and makes the 101; `speaks` is whether our version was offered.
-fn complete<B>(
+/// Counts how it ended and makes the 101 for a key; `speaks` is whether our version was offered.
+fn complete(
     app: &App,
     from: IpAddr,
-    request: &mut Request<B>,
-    speaks: bool,
+    (key, speaks): (&str, bool),
     admitted: Result<Reservation, Refused>,
-) -> Result<(Answer, Result<Reservation, Close>), Problem> {
+) -> Result<Switched, Problem> {
     let admitted = match admitted {
         Ok(reservation) => Ok(reservation),
         Err(Refused { close, why }) => {
@@ -85,40 +116,43 @@ fn complete<B>(
             Err(close)
         }
     };
-    let Ok((answer, _socket)) = fastwebsockets::upgrade::upgrade(&mut *request) else {
-        return Err(Problem::bad_request("not a WebSocket handshake"));
-    };
-    let mut answer = answer.map(|_empty| http_body_util::Full::default());
-    if speaks {
-        let version = HeaderValue::from_static(SUBPROTOCOL);
-        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, version);
-    }
     app.metrics.add(Count::Upgrades, 1);
-    Ok((answer, admitted))
+    Ok((Switch { accept: accept(key), speaks }, admitted))
 }
 
-/// The opening handshake of RFC 6455, section 4.2.1, and what this relay refuses on top of it.
-fn check<B>(request: &Request<B>) -> Result<(), Problem> {
-    let headers = request.headers();
+/// Refuses a handshake whose message is not a handshake's.
+pub(super) fn check_message<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+    let refused = |why| {
+        app.metrics.refused(Refusal::Upgrade);
+        Err(Problem::bad_request(why))
+    };
     if request.version() != Version::HTTP_11 {
-        return Err(Problem::bad_request("a handshake is HTTP/1.1"));
+        return refused("a handshake is HTTP/1.1");
     }
     // A body here is a second request for somebody in between who reads it otherwise.
-    if headers.contains_key(CONTENT_LENGTH) {
-        return Err(Problem::bad_request("a handshake has no body"));
+    if request.headers().contains_key(CONTENT_LENGTH) {
+        return refused("a handshake has no body");
     }
-    if !lists(headers, &UPGRADE, "websocket") || !lists(headers, &CONNECTION, "upgrade") {
+    Ok(())
+}
+
+/// The key of a handshake, if its fields are those of one.
+fn key_of<'f>(app: &App, fields: &'f (impl Fields + ?Sized)) -> Result<&'f str, Problem> {
+    check_fields(fields).inspect_err(|_| app.metrics.refused(Refusal::Upgrade))
+}
+
+/// The opening handshake of RFC 6455, section 4.2.1.
+fn check_fields(fields: &(impl Fields + ?Sized)) -> Result<&str, Problem> {
+    if !fields.lists(&UPGRADE, "websocket") || !fields.lists(&CONNECTION, "upgrade") {
         return Err(Problem::upgrade_required());
     }
-    if single(headers, &SEC_WEBSOCKET_VERSION) != Some("13") {
+    if fields.single(&SEC_WEBSOCKET_VERSION) != Some("13") {
         return Err(Problem::upgrade_required());
     }
     let mut bytes = [0; 16];
-    let key = single(headers, &SEC_WEBSOCKET_KEY);
-    if key.and_then(|key| STANDARD.decode_slice(key, &mut bytes).ok()) != Some(bytes.len()) {
-        return Err(Problem::bad_request("Sec-WebSocket-Key is one value of 16 bytes"));
-    }
-    Ok(())
+    let decodes = |key: &&str| STANDARD.decode_slice(key, &mut bytes) == Ok(bytes.len());
+    let key = fields.single(&SEC_WEBSOCKET_KEY).filter(decodes);
+    key.ok_or_else(|| Problem::bad_request("Sec-WebSocket-Key is one value of 16 bytes"))
 }
 
 /// What a client offers: our version, and a token.
@@ -130,24 +164,27 @@ struct Offer<'request> {
 impl<'request> Offer<'request> {
     /// Reads subprotocols and `Authorization`. Two tokens are as bad as a wrong one: which of them
     /// was meant is not for us to guess.
-    fn of(headers: &'request HeaderMap) -> Self {
-        let mut version = false;
-        let mut tokens = Vec::new();
-        for protocol in items(headers, &SEC_WEBSOCKET_PROTOCOL) {
-            version |= protocol == SUBPROTOCOL;
-            tokens.extend(protocol.strip_prefix(BEARER));
+    fn of(fields: &'request (impl Fields + ?Sized)) -> Self {
+        let mut offer = Self { version: false, token: Err(Close::TokenMissing) };
+        for protocol in fields.items(&SEC_WEBSOCKET_PROTOCOL) {
+            offer.version |= protocol == SUBPROTOCOL;
+            if let Some(token) = protocol.strip_prefix(BEARER) {
+                offer.add(token);
+            }
         }
-        for line in headers.get_all(AUTHORIZATION) {
-            let text = line.to_str().unwrap_or_default();
+        for line in fields.texts(&AUTHORIZATION) {
+            let text = line.unwrap_or_default();
             let bearer = text.split_once(' ').filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
-            tokens.push(bearer.map_or("", |(_, token)| token.trim_matches(' ')));
+            offer.add(bearer.map_or("", |(_, token)| token.trim_matches(' ')));
         }
-        let token = match tokens[..] {
-            [] => Err(Close::TokenMissing),
-            [only] => Ok(only),
+        offer
+    }
+
+    fn add(&mut self, token: &'request str) {
+        self.token = match self.token {
+            Err(Close::TokenMissing) => Ok(token),
             _ => Err(Close::TokenInvalid),
         };
-        Self { version, token }
     }
 
     /// What the token says, if everything about it is right but whether it was used.
@@ -271,21 +308,4 @@ fn take_place(app: &App, claims: &Claims, now: Instant) -> Result<Reservation, R
         })?;
     }
     Ok(reservation)
-}
-
-/// The value of a field that must be there once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let (only, more) = (values.next()?, values.next());
-    only.to_str().ok().filter(|_| more.is_none())
-}
-
-/// The items of a comma-separated field, over all its lines.
-fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(|item| item.trim_matches([' ', '\t']))
-}
-
-fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    items(headers, name).any(|item| item.eq_ignore_ascii_case(wanted))
 }

@@ -10,6 +10,7 @@ mod at_once;
 mod body;
 mod client;
 mod cors;
+mod fields;
 mod framing;
 mod gate;
 mod handshake;

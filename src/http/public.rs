@@ -11,14 +11,15 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http_body_util::Empty;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::body::JsonBody;
 use super::cors::Asker;
+use super::fields::Fields;
 use super::gate::{Admitted, Latch};
+use super::handshake::Switch;
 use super::headers::Dress;
 use super::page;
 use super::problem::{Kind, Problem};
@@ -53,11 +54,11 @@ pub(super) fn answer_to(
             let app = Arc::clone(app);
             let latch = Arc::clone(latch);
             let answering = async move {
-                let Handshake { from, address, mut request } = *handshake;
-                let shaken = handshake::upgrade_shared(&app, from, &mut request).await;
-                let answered = shaken.map(|(answer, reservation)| {
+                let Handshake { from, address, headers } = *handshake;
+                let shaken = handshake::upgrade_shared(&app, from, &headers).await;
+                let answered = shaken.map(|(switch, reservation)| {
                     latch.close(Admitted { reservation, address });
-                    answer
+                    switch.answer()
                 });
                 Ok(shaken_hands(dressed(&app, &asker, (Dress::Upgrade, counted), answered)))
             };
@@ -85,22 +86,32 @@ pub(super) fn known(answer: Answer) -> Answering {
     Box::pin(ready(Ok(answer)))
 }
 
-/// Answers a handshake on a node of its own. With 101 comes who may speak on the connection.
+/// Answers a handshake on a node of its own that the library has not read, and that can be read in
+/// one way only: with what a 101 says, and who may speak on the connection.
 pub(super) fn answer_handshake(
     app: &App,
     caller: &Caller,
-    request: Request<Empty<Bytes>>,
-) -> Option<(Answer, Option<Admitted>)> {
-    let asker = app.origins.asker(request.headers());
-    let mut dress = Dress::Interface;
-    let mut admitted = None;
-    let answered = match route(app, caller, &asker, request, &mut dress, &mut admitted) {
-        Ok(Routed::Answer(answer)) => Ok(answer),
-        Ok(Routed::Handshake(_) | Routed::Call(..)) => return None,
-        Err(problem) => Err(problem),
+    fields: &(impl Fields + ?Sized),
+) -> Result<(Switch, Asker, Admitted), Box<Answer>> {
+    let asker = app.origins.asker(fields);
+    let shake = || {
+        check_asker(app, &asker)?;
+        check_place(app, caller)?;
+        let from = let_in(app, caller, fields, Route::WebSocket)?;
+        let address = take_handshake(app, from)?;
+        let (switch, reservation) = handshake::upgrade(app, from, fields)?;
+        Ok((switch, Admitted { reservation, address }))
     };
-    let answer = dressed(app, &asker, (dress, Counted::WebSocket), answered);
-    Some((shaken_hands(answer), admitted))
+    match shake() {
+        Ok((switch, admitted)) => {
+            app.metrics.answered(Counted::WebSocket, StatusCode::SWITCHING_PROTOCOLS.as_u16());
+            Ok((switch, asker, admitted))
+        }
+        Err(problem) => {
+            let of = (Dress::Interface, Counted::WebSocket);
+            Err(Box::new(shaken_hands(dressed(app, &asker, of, Err(problem)))))
+        }
+    }
 }
 
 /// The answer to a handshake. Whoever passed it on may take what follows for a tunnel's bytes and
@@ -123,41 +134,40 @@ fn dressed(
         Ok(answer) => (answer, dress),
         Err(problem) => (problem.into_answer(app.config.detailed_errors()), Dress::Interface),
     };
-    asker.dress(answer.headers_mut());
+    for (name, value) in asker.fields() {
+        answer.headers_mut().append(name, value);
+    }
     finish(app, &mut answer, dress, route);
     answer
 }
 
 /// What becomes of a request that is let through.
-enum Routed<B> {
+enum Routed {
     /// It is answered.
     Answer(Answer),
     /// It is a handshake about which other nodes have to be asked.
-    Handshake(Box<Handshake<B>>),
+    Handshake(Box<Handshake>),
     /// It is one of the three calls with a body, which has to be read.
-    Call(Route, IpAddr, Box<Request<B>>),
+    Call(Route, IpAddr, Box<Request<Incoming>>),
 }
 
 /// A handshake that is let through.
-struct Handshake<B> {
+struct Handshake {
     from: IpAddr,
     address: Option<AddressGuard>,
-    request: Request<B>,
+    headers: HeaderMap,
 }
 
-fn route<B: Body>(
+fn route(
     app: &App,
     caller: &Caller,
     asker: &Asker,
-    mut request: Request<B>,
+    request: Request<Incoming>,
     dress: &mut Dress,
     admitted: &mut Option<Admitted>,
-) -> Result<Routed<B>, Problem> {
+) -> Result<Routed, Problem> {
     framing::check(app, &request)?;
-    if matches!(asker, Asker::Stranger) {
-        app.metrics.refused(Refusal::Origin);
-        return Err(Kind::OriginDenied.into());
-    }
+    check_asker(app, asker)?;
     let route = Route::of(app, request.uri().path()).ok_or(Kind::NotFound)?;
     if let Some(answer) = preflight(app, asker, route, &request) {
         return Ok(Routed::Answer(answer));
@@ -173,9 +183,7 @@ fn route<B: Body>(
         Route::Ready => return status::ready(app).map(Routed::Answer),
         _ => {}
     }
-    if let Some(refusal) = caller.no_place {
-        return Err(app.no_place(refusal).closing());
-    }
+    check_place(app, caller)?;
     match route {
         Route::Live | Route::Ready | Route::Info => return Ok(Routed::Answer(status::info(app))),
         Route::Page(file) => {
@@ -184,6 +192,44 @@ fn route<B: Body>(
         }
         Route::Rooms | Route::Tokens | Route::Owner | Route::WebSocket => {}
     }
+    let from = let_in(app, caller, request.headers(), route)?;
+    if let Route::WebSocket = route {
+        let address = take_handshake(app, from)?;
+        handshake::check_message(app, &request)?;
+        let headers = request.into_parts().0.headers;
+        if app.shared.is_some() {
+            return Ok(Routed::Handshake(Box::new(Handshake { from, address, headers })));
+        }
+        let (switch, reservation) = handshake::upgrade(app, from, &headers)?;
+        *dress = Dress::Upgrade;
+        *admitted = Some(Admitted { reservation, address });
+        return Ok(Routed::Answer(switch.answer()));
+    }
+    app.take_request(from)?;
+    Ok(Routed::Call(route, from, Box::new(request)))
+}
+
+/// Refuses pages of origins that are not allowed.
+fn check_asker(app: &App, asker: &Asker) -> Result<(), Problem> {
+    if matches!(asker, Asker::Stranger) {
+        app.metrics.refused(Refusal::Origin);
+        return Err(Kind::OriginDenied.into());
+    }
+    Ok(())
+}
+
+/// Refuses whoever has no place.
+fn check_place(app: &App, caller: &Caller) -> Result<(), Problem> {
+    caller.no_place.map_or(Ok(()), |refusal| Err(app.no_place(refusal).closing()))
+}
+
+/// Refuses calls that the relay cannot take now, and says of whom one is that it can.
+fn let_in(
+    app: &App,
+    caller: &Caller,
+    fields: &(impl Fields + ?Sized),
+    route: Route,
+) -> Result<IpAddr, Problem> {
     if app.is_draining() {
         app.metrics.refused(Refusal::Draining);
         return Err(Problem::reduced_capacity().closing());
@@ -195,33 +241,23 @@ fn route<B: Body>(
     if app.is_cut_off() {
         return Err(app.no_place(Refusal::Bus).closing());
     }
-    let server = &app.config.server;
-    let from = client::address(caller.client, request.headers(), server).ok_or_else(|| {
+    client::address(caller.client, fields, &app.config.server).ok_or_else(|| {
         app.metrics.refused(Refusal::Forwarded);
         Problem::bad_request("the proxies' part of X-Forwarded-For is missing or malformed")
-    })?;
-    if let Route::WebSocket = route {
-        app.take_handshake(from)?;
-        if app.warm_up.as_ref().is_some_and(|warm_up| !warm_up.take(clock::now())) {
-            return Err(app.no_place(Refusal::WarmUp));
-        }
-        // Behind X-Forwarded-For, whose a connection is is known only here.
-        let address = match server.trust_proxy {
-            TrustProxy::Forwarded(_) => {
-                app.connect(from).map_err(|refusal| app.no_place(refusal))?
-            }
-            TrustProxy::Nobody | TrustProxy::ProxyProtocol => None,
-        };
-        if app.shared.is_some() {
-            return Ok(Routed::Handshake(Box::new(Handshake { from, address, request })));
-        }
-        let (answer, reservation) = handshake::upgrade(app, from, &mut request)?;
-        *dress = Dress::Upgrade;
-        *admitted = Some(Admitted { reservation, address });
-        return Ok(Routed::Answer(answer));
+    })
+}
+
+/// Takes a handshake of an address, and counts its connection where that could not be done before.
+fn take_handshake(app: &App, from: IpAddr) -> Result<Option<AddressGuard>, Problem> {
+    app.take_handshake(from)?;
+    if app.warm_up.as_ref().is_some_and(|warm_up| !warm_up.take(clock::now())) {
+        return Err(app.no_place(Refusal::WarmUp));
     }
-    app.take_request(from)?;
-    Ok(Routed::Call(route, from, Box::new(request)))
+    match app.config.server.trust_proxy {
+        // Whose a connection is is known only here.
+        TrustProxy::Forwarded(_) => app.connect(from).map_err(|refusal| app.no_place(refusal)),
+        TrustProxy::Nobody | TrustProxy::ProxyProtocol => Ok(None),
+    }
 }
 
 /// The three calls with a body.

@@ -84,7 +84,7 @@ async fn serve_requests(
         let (app, latch) = (Arc::clone(&app), Arc::clone(&latch));
         let first = Mutex::new(opening.answer);
         move |request| match first.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(answer) => public::known(answer),
+            Some(answer) => public::known(*answer),
             None => public::answer_to(&app, &caller, request, &latch),
         }
     };

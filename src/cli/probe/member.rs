@@ -18,13 +18,13 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use sha1::{Digest as _, Sha1};
 use zeroize::Zeroizing;
 
 use super::refused;
 use super::stage::{Failure, Stage};
 use crate::cli::remote::{Link, Url, explained};
 use crate::core::close::Close;
+use crate::core::upgrade;
 
 /// Somebody in the room.
 pub(super) struct Member {
@@ -141,8 +141,11 @@ fn check(answer: &Response<Incoming>, key: &str) -> Result<(), Failure> {
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused::by_status(Stage::Handshake, answer.status(), answer.headers()));
     }
-    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-    if field(answer.headers(), &SEC_WEBSOCKET_ACCEPT) != Some(&STANDARD.encode(digest)) {
+    if answer
+        .headers()
+        .get(SEC_WEBSOCKET_ACCEPT)
+        .is_none_or(|value| *value != upgrade::accept(key)[..])
+    {
         return Err(failed("the upgrade is not the answer to this request"));
     }
     if field(answer.headers(), &SEC_WEBSOCKET_PROTOCOL) != Some(SUBPROTOCOL) {
@@ -175,9 +178,6 @@ fn broken(error: &WebSocketError) -> String {
 }
 
 const SUBPROTOCOL: &str = "lethewire.v1";
-
-/// What the answer to a key is made with (RFC 6455 §1.3).
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What RFC 6455 §7.1.5 calls a close frame without a code.
 const NO_CODE: u16 = 1005;
