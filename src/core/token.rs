@@ -50,13 +50,13 @@ impl Cap {
     pub const CREATE: Self = Self(8);
 
     /// Every capability with its letter, in the order in which they are written.
-    const LETTERS: [(Self, char); 4] =
-        [(Self::SEND, 's'), (Self::RECEIVE, 'r'), (Self::OWNER, 'o'), (Self::CREATE, 'c')];
+    const LETTERS: [(Self, u8); 4] =
+        [(Self::SEND, b's'), (Self::RECEIVE, b'r'), (Self::OWNER, b'o'), (Self::CREATE, b'c')];
 
     /// Parses one to four distinct letters, in any order.
     pub fn parse(text: &str) -> Option<Self> {
         let mut cap = Self(0);
-        for letter in text.chars() {
+        for letter in text.bytes() {
             let (one, _) = Self::LETTERS.into_iter().find(|(_, known)| *known == letter)?;
             if cap.contains(one) {
                 return None;
@@ -68,8 +68,13 @@ impl Cap {
 
     /// The letters, in the order `s`, `r`, `o`, `c`.
     pub fn to_text(self) -> String {
-        let held = Self::LETTERS.into_iter().filter(|(one, _)| self.contains(*one));
-        held.map(|(_, letter)| letter).collect()
+        self.letters().map(char::from).collect()
+    }
+
+    /// The same, one by one, in ASCII.
+    pub fn letters(self) -> impl Iterator<Item = u8> {
+        let held = Self::LETTERS.into_iter().filter(move |(one, _)| self.contains(*one));
+        held.map(|(_, letter)| letter)
     }
 
     /// Whether all of `other` is allowed.

@@ -417,7 +417,7 @@ impl Hub {
             epoch,
             seq,
             members,
-            cap: &cap.to_text(),
+            cap,
             locked: view.locked,
             ttl_s: ttl_s(view, now),
             limits: self.welcome_limits(view),

@@ -13,7 +13,7 @@ use lethewire::core::admission::PaddingPolicy;
 use lethewire::core::frame::{Event, Limits, Opcode, Reader, Step, frame};
 use lethewire::core::id::{Epoch, Jti, MemberId};
 use lethewire::core::limit::Instant;
-use lethewire::core::token::{Claims, Keys, KidIndex, Policy};
+use lethewire::core::token::{Cap, Claims, Keys, KidIndex, Policy};
 use lethewire::core::wire::{CLIENT_HEAD_MAX, ClientHead, Welcome, WelcomeLimits};
 use lethewire::metrics::{Count, Metrics};
 use lethewire::outbox::{Bounds, Fate, FrameKind, Mark, Outbox, Outlook, Sent, Socket};
@@ -220,7 +220,7 @@ fn welcome(members: Vec<MemberId>) -> Vec<u8> {
         epoch: Epoch::from_bytes([2; 8]),
         seq: 1,
         members: &mut members.iter().copied(),
-        cap: "sr",
+        cap: Cap::SEND.with(Cap::RECEIVE),
         locked: false,
         ttl_s: 86_400,
         limits: WelcomeLimits {
