@@ -15,7 +15,7 @@ mod text;
 pub use self::control::{CONTROL_BYTES_MAX, ClientControl, OwnerOp, OwnerRequest};
 pub use self::head::{CLIENT_HEAD_MAX, ClientHead, Flags, RELAY_HEAD, RelayHead, Target};
 pub use self::relay::{
-    Gone, Refused, Welcome, WelcomeLimits, ack, closed, drain, error, gap, join, leave, paused,
-    pong, reset, resumed, room,
+    Gone, Refused, Terms, Welcome, WelcomeLimits, ack, closed, drain, error, gap, join, leave,
+    paused, pong, reset, resumed, room,
 };
 pub use self::text::Text;

@@ -32,7 +32,7 @@ use crate::core::close::Close;
 use crate::core::id::{Epoch, MemberId, RoomId};
 use crate::core::limit::{Instant, Limit};
 use crate::core::token::Cap;
-use crate::core::wire::{self, OwnerOp, Refused, Welcome, WelcomeLimits};
+use crate::core::wire::{self, OwnerOp, Refused, Terms, Welcome, WelcomeLimits};
 use crate::metrics::{Count, Metrics, RoomOperation};
 use crate::outbox::{Bounds, Outbox};
 use errands::Errands;
@@ -49,6 +49,8 @@ pub use session::Session;
 /// All rooms and connections of this node.
 pub struct Hub {
     config: Arc<Config>,
+    /// What every welcome says.
+    terms: Terms,
     metrics: Arc<Metrics>,
     records: Arc<Records>,
     rooms: DashMap<RoomId, Arc<Room>>,
@@ -115,6 +117,7 @@ impl Hub {
             bus,
         });
         Arc::new(Self {
+            terms: terms(&config),
             config,
             metrics,
             records,
@@ -420,24 +423,25 @@ impl Hub {
             cap,
             locked: view.locked,
             ttl_s: ttl_s(view, now),
-            limits: self.welcome_limits(view),
-            padding: &self.config.room.padding,
+            terms: &self.terms,
+            members_max: view.options.members_max,
             padding_policy: view.options.padding,
         }
         .encode()
     }
+}
 
-    fn welcome_limits(&self, view: &View) -> WelcomeLimits {
-        let limit = &self.config.limit;
-        WelcomeLimits {
-            payload_bytes: limit.payload_bytes,
-            members: view.options.members_max,
-            messages: (u64::from(limit.messages_per_10s), 10),
-            bytes: (u64::from(limit.bytes_per_10s), 10),
-            fanout: (limit.fanout_bytes_per_10s, 10),
-            heartbeat_s: self.config.heartbeat.ping_interval_ms.div_ceil(1000),
-        }
-    }
+/// What every welcome says.
+fn terms(config: &Config) -> Terms {
+    let limit = &config.limit;
+    let limits = WelcomeLimits {
+        payload_bytes: limit.payload_bytes,
+        messages: (u64::from(limit.messages_per_10s), 10),
+        bytes: (u64::from(limit.bytes_per_10s), 10),
+        fanout: (limit.fanout_bytes_per_10s, 10),
+        heartbeat_s: config.heartbeat.ping_interval_ms.div_ceil(1000),
+    };
+    Terms::new(&limits, &config.room.padding)
 }
 
 /// How long the room will live, in whole seconds.

@@ -14,7 +14,7 @@ use lethewire::core::frame::{Event, Limits, Opcode, Reader, Step, frame};
 use lethewire::core::id::{Epoch, Jti, MemberId};
 use lethewire::core::limit::Instant;
 use lethewire::core::token::{Cap, Claims, Keys, KidIndex, Policy};
-use lethewire::core::wire::{CLIENT_HEAD_MAX, ClientHead, Welcome, WelcomeLimits};
+use lethewire::core::wire::{CLIENT_HEAD_MAX, ClientHead, Terms, Welcome, WelcomeLimits};
 use lethewire::metrics::{Count, Metrics};
 use lethewire::outbox::{Bounds, Fate, FrameKind, Mark, Outbox, Outlook, Sent, Socket};
 
@@ -206,16 +206,26 @@ fn metrics_page(metrics: Metrics) -> (Metrics, String) {
     (metrics, page)
 }
 
-fn members(count: u64) -> Vec<MemberId> {
-    (0..count).map(|member| MemberId::from_bytes((member << 40 | 77).to_be_bytes())).collect()
+/// So many members, and the default terms.
+fn seated(count: u64) -> (Vec<MemberId>, Terms) {
+    let name = |member: u64| MemberId::from_bytes((member << 40 | 77).to_be_bytes());
+    let limits = WelcomeLimits {
+        payload_bytes: 65_536,
+        messages: (300, 10),
+        bytes: (16_777_216, 10),
+        fanout: (33_554_432, 10),
+        heartbeat_s: 25,
+    };
+    let terms = Terms::new(&limits, &[256, 1024, 4096, 16_384, 65_536]);
+    ((0..count).map(name).collect(), terms)
 }
 
 // What a newcomer is told.
 #[library_benchmark]
-#[bench::room_of_10(args = (10), setup = members)]
-#[bench::room_of_1000(args = (1000), setup = members)]
-fn welcome(members: Vec<MemberId>) -> Vec<u8> {
-    Welcome {
+#[bench::room_of_10(args = (10), setup = seated)]
+#[bench::room_of_1000(args = (1000), setup = seated)]
+fn welcome((members, terms): (Vec<MemberId>, Terms)) -> impl Sized {
+    let text = Welcome {
         member: MemberId::from_bytes([1; 8]),
         epoch: Epoch::from_bytes([2; 8]),
         seq: 1,
@@ -223,16 +233,10 @@ fn welcome(members: Vec<MemberId>) -> Vec<u8> {
         cap: Cap::SEND.with(Cap::RECEIVE),
         locked: false,
         ttl_s: 86_400,
-        limits: WelcomeLimits {
-            payload_bytes: 65_536,
-            members: 64,
-            messages: (300, 10),
-            bytes: (16_777_216, 10),
-            fanout: (33_554_432, 10),
-            heartbeat_s: 25,
-        },
-        padding: &[256, 1024, 4096, 16_384, 65_536],
+        terms: &terms,
+        members_max: 64,
         padding_policy: PaddingPolicy::Off,
     }
-    .encode()
+    .encode();
+    (members, terms, text)
 }

@@ -7,10 +7,8 @@ use crate::core::wire::text::{
     Buffer, List, NAME_IN_LIST, Object, SHORT_MAX, Text, Value, long, short,
 };
 
-/// What a welcome takes at most beside its lists, in bytes.
-const WELCOME_MAX: usize = 420;
-/// What a size in a list takes at most, in bytes: ten digits and a comma.
-const SIZE_IN_LIST: usize = 11;
+/// What a welcome takes at most beside its names and the relay's terms, in bytes.
+const WELCOME_MAX: usize = 235;
 
 /// Why a member is gone, as `leave` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +36,11 @@ pub enum Refused {
     PaddingViolation,
 }
 
-/// The limits that concern a client, as `welcome` tells them.
+/// The limits of a relay that concern its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct WelcomeLimits {
     /// Longest payload, in bytes.
     pub payload_bytes: u32,
-    /// Most members of the room.
-    pub members: u32,
     /// Messages, per so many seconds.
     pub messages: (u64, u32),
     /// Payload bytes, per so many seconds.
@@ -53,6 +49,36 @@ pub struct WelcomeLimits {
     pub fanout: (u64, u32),
     /// How often the relay pings, in seconds.
     pub heartbeat_s: u32,
+}
+
+/// What all welcomes of a relay say in the same words, which are made once.
+pub struct Terms {
+    /// The limits in front of the room's own.
+    limits: Vec<u8>,
+    /// Those behind it.
+    limits_behind: Vec<u8>,
+    /// The sizes that payloads should be padded to.
+    padding: Vec<u8>,
+}
+
+impl Terms {
+    /// Of a relay with these limits, which wants payloads padded to these sizes.
+    pub fn new(limits: &WelcomeLimits, padding: &[u32]) -> Self {
+        let mut terms = Self { limits: Vec::new(), limits_behind: Vec::new(), padding: Vec::new() };
+        Object::begin(&mut terms.limits, "payload_bytes", limits.payload_bytes);
+        Object::begun(&mut terms.limits_behind)
+            .with("messages", rate(limits.messages))
+            .with("bytes", rate(limits.bytes))
+            .with("fanout", rate(limits.fanout))
+            .with("heartbeat_s", limits.heartbeat_s)
+            .end();
+        List(padding.iter().copied()).put(&mut terms.padding);
+        terms
+    }
+
+    const fn len(&self) -> usize {
+        self.limits.len() + self.limits_behind.len() + self.padding.len()
+    }
 }
 
 /// What a member is told when it is seated.
@@ -71,19 +97,20 @@ pub struct Welcome<'a> {
     pub locked: bool,
     /// How long the room will live, in seconds.
     pub ttl_s: u64,
-    /// The limits that concern a client.
-    pub limits: WelcomeLimits,
-    /// The sizes that payloads should be padded to.
-    pub padding: &'a [u32],
-    /// What is done with other sizes.
+    /// What this relay tells everybody.
+    pub terms: &'a Terms,
+    /// Most members of the room.
+    pub members_max: u32,
+    /// What is done with payloads of sizes that they should not be padded to.
     pub padding_policy: PaddingPolicy,
 }
 
 impl Welcome<'_> {
     /// `{"type":"welcome",…}`
     pub fn encode(self) -> Vec<u8> {
-        let lists = names_len(self.members) + SIZE_IN_LIST * self.padding.len();
-        long(WELCOME_MAX + lists, "welcome", |text| {
+        let Self { terms, members_max, .. } = self;
+        let bytes_max = WELCOME_MAX + names_len(self.members) + terms.len();
+        long(bytes_max, "welcome", |text| {
             text.with("v", 1_u64)
                 .with("member", self.member)
                 .with("epoch", self.epoch)
@@ -92,8 +119,8 @@ impl Welcome<'_> {
                 .with("cap", self.cap)
                 .with("locked", self.locked)
                 .with("ttl_s", self.ttl_s)
-                .with("limits", self.limits)
-                .with("padding", List(self.padding.iter().copied()))
+                .with("limits", Limits { terms, members_max })
+                .with("padding", Made(&terms.padding))
                 .with("padding_policy", self.padding_policy)
         })
     }
@@ -209,15 +236,26 @@ impl Value for PaddingPolicy {
     }
 }
 
-impl Value for WelcomeLimits {
+/// The limits of a room: the relay's, and its own among them.
+struct Limits<'a> {
+    terms: &'a Terms,
+    members_max: u32,
+}
+
+impl Value for Limits<'_> {
     fn put(self, out: &mut impl Buffer) {
-        Object::begin(out, "payload_bytes", self.payload_bytes)
-            .with("members", self.members)
-            .with("messages", rate(self.messages))
-            .with("bytes", rate(self.bytes))
-            .with("fanout", rate(self.fanout))
-            .with("heartbeat_s", self.heartbeat_s)
-            .end();
+        out.put(&self.terms.limits);
+        Object::begun(out).with("members", self.members_max);
+        out.put(&self.terms.limits_behind);
+    }
+}
+
+/// A value that is made already.
+struct Made<'a>(&'a [u8]);
+
+impl Value for Made<'_> {
+    fn put(self, out: &mut impl Buffer) {
+        out.put(self.0);
     }
 }
 

@@ -63,6 +63,11 @@ impl<'b, B: Buffer> Object<'b, B> {
         Self(out).put(key, value)
     }
 
+    /// Goes on with one that has a member at least.
+    pub(super) fn begun(out: &'b mut B) -> Self {
+        Self(out)
+    }
+
     /// Adds a member.
     pub(super) fn with(self, key: &'static str, value: impl Value) -> Self {
         self.0.put(br#",""#);

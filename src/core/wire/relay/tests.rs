@@ -43,6 +43,13 @@ fn control_frames_of_the_relay_read_as_documented() {
         text(&error(Refused::Unavailable, Some(7), Some(1000))),
         r#"{"type":"error","code":"unavailable","ref":7,"retry_after_ms":1000}"#
     );
+    let limits = WelcomeLimits {
+        payload_bytes: 65536,
+        messages: (300, 10),
+        bytes: (16_777_216, 10),
+        fanout: (33_554_432, 10),
+        heartbeat_s: 25,
+    };
     let welcome = Welcome {
         member: MEMBER,
         epoch: Epoch::from_bytes([0; 8]),
@@ -51,15 +58,8 @@ fn control_frames_of_the_relay_read_as_documented() {
         cap: Cap::SEND.with(Cap::RECEIVE),
         locked: false,
         ttl_s: 86000,
-        limits: WelcomeLimits {
-            payload_bytes: 65536,
-            members: 64,
-            messages: (300, 10),
-            bytes: (16_777_216, 10),
-            fanout: (33_554_432, 10),
-            heartbeat_s: 25,
-        },
-        padding: &[256, 1024],
+        terms: &Terms::new(&limits, &[256, 1024]),
+        members_max: 64,
         padding_policy: PaddingPolicy::Warn,
     };
     assert_eq!(
@@ -91,41 +91,37 @@ fn the_longest_text_without_a_list_just_fits() {
 
 #[test]
 fn texts_with_lists_do_not_grow() {
-    let members = || (0..100).map(|n| MemberId::from_bytes([n; 8]));
-    let [none, all] = [0, 100].map(|count| {
-        [
-            gap(u64::MAX, u64::MAX, &mut members().take(count)).capacity(),
-            reset(Epoch::from_bytes([9; 8]), u64::MAX, &mut members().take(count)).capacity(),
-            widest(&mut members().take(count), &vec![u32::MAX; count]).encode().capacity(),
-        ]
-    });
-    let welcome = widest(&mut std::iter::empty(), &[]).encode();
-    assert_eq!(welcome.len(), WELCOME_MAX);
-    let [names, sizes] = [100 * NAME_IN_LIST, 100 * SIZE_IN_LIST];
-    assert_eq!(none, [SHORT_MAX, SHORT_MAX, WELCOME_MAX]);
-    assert_eq!(all, [SHORT_MAX + names, SHORT_MAX + names, WELCOME_MAX + names + sizes]);
-}
-
-/// The welcome that takes most.
-fn widest<'a>(members: &'a mut dyn Iterator<Item = MemberId>, padding: &'a [u32]) -> Welcome<'a> {
-    Welcome {
-        member: MEMBER,
-        epoch: Epoch::from_bytes([255; 8]),
-        seq: u64::MAX,
-        members,
-        cap: Cap::parse("sroc").unwrap(),
-        locked: false,
-        ttl_s: u64::MAX,
-        limits: WelcomeLimits {
-            payload_bytes: u32::MAX,
-            members: u32::MAX,
-            messages: (u64::MAX, u32::MAX),
-            bytes: (u64::MAX, u32::MAX),
-            fanout: (u64::MAX, u32::MAX),
-            heartbeat_s: u32::MAX,
-        },
-        padding,
-        padding_policy: PaddingPolicy::Enforce,
+    let limits = WelcomeLimits {
+        payload_bytes: 1,
+        messages: (2, 3),
+        bytes: (4, 5),
+        fanout: (6, 7),
+        heartbeat_s: 8,
+    };
+    let terms = Terms::new(&limits, &[9]);
+    for count in [0, 100] {
+        let members = || (0..count).map(|n| MemberId::from_bytes([n; 8]));
+        let names = usize::from(count) * NAME_IN_LIST;
+        let text = gap(u64::MAX, u64::MAX, &mut members());
+        assert_eq!(text.capacity(), SHORT_MAX + names);
+        let text = reset(Epoch::from_bytes([9; 8]), u64::MAX, &mut members());
+        assert_eq!(text.capacity(), SHORT_MAX + names);
+        let text = Welcome {
+            member: MEMBER,
+            epoch: Epoch::from_bytes([255; 8]),
+            seq: u64::MAX,
+            members: &mut members(),
+            cap: Cap::parse("sroc").unwrap(),
+            locked: false,
+            ttl_s: u64::MAX,
+            terms: &terms,
+            members_max: u32::MAX,
+            padding_policy: PaddingPolicy::Enforce,
+        }
+        .encode();
+        assert_eq!(text.capacity(), WELCOME_MAX + names + terms.len());
+        // The last name has no comma behind it.
+        assert_eq!(text.len(), text.capacity() - usize::from(count > 0));
     }
 }
 
@@ -142,8 +138,7 @@ enum Model {
         cap: String,
         locked: bool,
         ttl_s: u64,
-        #[serde(with = "LimitsModel")]
-        limits: WelcomeLimits,
+        limits: LimitsModel,
         padding: Vec<u32>,
         padding_policy: PaddingPolicy,
     },
@@ -213,8 +208,7 @@ enum RefusedModel {
     PaddingViolation,
 }
 
-#[derive(Serialize)]
-#[serde(remote = "WelcomeLimits")]
+#[derive(Clone, Copy, Debug, Serialize)]
 struct LimitsModel {
     payload_bytes: u32,
     members: u32,
@@ -259,10 +253,10 @@ fn policy() -> impl Strategy<Value = PaddingPolicy> {
     prop::sample::select(vec![Off, Warn, Enforce])
 }
 
-fn limits() -> impl Strategy<Value = WelcomeLimits> {
+fn limits() -> impl Strategy<Value = LimitsModel> {
     let rate = || (number(), size());
     (size(), size(), rate(), rate(), rate(), size()).prop_map(
-        |(payload_bytes, members, messages, bytes, fanout, heartbeat_s)| WelcomeLimits {
+        |(payload_bytes, members, messages, bytes, fanout, heartbeat_s)| LimitsModel {
             payload_bytes,
             members,
             messages,
@@ -330,6 +324,9 @@ proptest! {
         (locked, ttl_s, limits) in (any::<bool>(), number(), limits()),
         (padding, policy) in (prop::collection::vec(size(), 0..10), policy()),
     ) {
+        let LimitsModel { payload_bytes, members: members_max, .. } = limits;
+        let LimitsModel { messages, bytes, fanout, heartbeat_s, .. } = limits;
+        let of_relay = WelcomeLimits { payload_bytes, messages, bytes, fanout, heartbeat_s };
         let text = Welcome {
             member: MemberId::from_bytes(member),
             epoch: Epoch::from_bytes(epoch),
@@ -338,8 +335,8 @@ proptest! {
             cap: Cap::parse(&cap).unwrap(),
             locked,
             ttl_s,
-            limits,
-            padding: &padding,
+            terms: &Terms::new(&of_relay, &padding),
+            members_max,
             padding_policy: policy,
         }
         .encode();
