@@ -9,18 +9,22 @@
 //! issuer. Nothing of the claims is read before the MAC holds. That a token is used only once is
 //! decided by `admission`, which remembers the pair of [`KidIndex`] and [`Jti`].
 
-use std::borrow::Cow;
+mod fault;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::close::Close;
-use super::id::{self, Jti, Kid, RoomId};
+pub use self::fault::{Fault, TokenError};
+pub use self::text::{Explained, explain};
+use self::text::{Parts, RawClaims, RawHeader, append_json, object};
+use super::id::{Jti, Kid, RoomId};
 use super::limit::UnixSeconds;
 use super::secret::SecretBytes;
 
@@ -34,6 +38,11 @@ pub const SESSION_MAX_S: u32 = 86_400;
 pub const SECRET_LEN_MIN: usize = 32;
 /// Longest issuer and audience, in characters; with it every minted token fits [`TOKEN_LEN_MAX`].
 pub const NAME_LEN_MAX: usize = 128;
+
+/// The only `alg`.
+const ALGORITHM: &str = "HS256";
+/// The only `typ`.
+const TYPE: &str = "lethewire-join+jwt";
 
 /// What the bearer of a token may do in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,90 +162,6 @@ pub struct Claims {
     pub kid: KidIndex,
 }
 
-/// Why a token is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum TokenError {
-    /// There is none.
-    #[error("no token")]
-    Missing,
-    /// It is not one of ours. The fault is for the operator's `token inspect`, never for a peer.
-    #[error("{0}")]
-    Invalid(Fault),
-    /// It was one of ours, and its time is over.
-    #[error("its time is over")]
-    Expired,
-}
-
-impl TokenError {
-    /// The code that the connection is closed with.
-    pub const fn close(self) -> Close {
-        match self {
-            Self::Missing => Close::TokenMissing,
-            Self::Invalid(_) => Close::TokenInvalid,
-            Self::Expired => Close::TokenExpired,
-        }
-    }
-}
-
-/// The first check that a token fails, in the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
-    /// Longer than [`TOKEN_LEN_MAX`].
-    #[error("longer than {TOKEN_LEN_MAX} characters")]
-    Length,
-    /// Not three parts between dots.
-    #[error("not three segments separated by dots")]
-    Segments,
-    /// A part is not canonical base64url.
-    #[error("a segment is not canonical base64url without padding")]
-    Encoding,
-    /// The header is not an object of exactly `alg`, `kid` and `typ`.
-    #[error("the header is not a JSON object of exactly the strings alg, kid and typ, each once")]
-    Header,
-    /// `alg` is another algorithm.
-    #[error("alg is not HS256")]
-    Algorithm,
-    /// `typ` is another type.
-    #[error("typ is not {TYPE}")]
-    Type,
-    /// `kid` names none of the keys.
-    #[error("kid is not one of the configured keys")]
-    Key,
-    /// The MAC does not hold.
-    #[error("the signature does not match")]
-    Signature,
-    /// The claims are not an object of exactly the known claims with their types.
-    #[error(
-        "the claims are not a JSON object of exactly iss, aud, room, cap, iat, exp, jti and \
-         optionally ses, each once, with non-negative integers for iat, exp and ses"
-    )]
-    Claims,
-    /// `room` is not a room's name.
-    #[error("room is not canonical base64url of 16 to 32 bytes")]
-    Room,
-    /// `cap` is not a set of letters.
-    #[error("cap is not one to four distinct letters of s, r, o and c")]
-    Cap,
-    /// `jti` is not 16 bytes.
-    #[error("jti is not canonical base64url of 16 bytes")]
-    Jti,
-    /// `ses` is zero or above [`SESSION_MAX_S`].
-    #[error("ses is not 1 to {SESSION_MAX_S} seconds")]
-    Session,
-    /// `exp` is not after `iat`, or too long after it.
-    #[error("exp is not after iat, or further after it than this relay allows")]
-    Lifetime,
-    /// `iat` is in the future.
-    #[error("iat is in the future")]
-    NotYet,
-    /// `aud` is another relay.
-    #[error("aud is not this relay's audience")]
-    Audience,
-    /// `iss` is not the issuer that belongs to the key.
-    #[error("iss is not the issuer configured for this kid")]
-    Issuer,
-}
-
 /// The keys that tokens may be signed with: the first mints, all verify.
 pub struct Keys {
     keys: Vec<Key>,
@@ -339,7 +264,7 @@ impl Keys {
         let parts = Parts::decode(token)?;
         let (kid, key) = self.authenticate(&parts)?;
         let raw: RawClaims<'_> = object(parts.claims()).ok_or(Fault::Claims)?;
-        let claims = raw.parse(kid)?;
+        let claims = Claims::read(&raw, kid)?;
         claims.check_times(policy, now)?;
         if raw.aud != policy.audience {
             return Err(Fault::Audience.into());
@@ -379,6 +304,21 @@ impl Policy {
 }
 
 impl Claims {
+    fn read(raw: &RawClaims<'_>, kid: KidIndex) -> Result<Self, Fault> {
+        if raw.ses.is_some_and(|seconds| !(1..=SESSION_MAX_S).contains(&seconds)) {
+            return Err(Fault::Session);
+        }
+        Ok(Self {
+            room: RoomId::from_base64url(&raw.room).ok_or(Fault::Room)?,
+            cap: Cap::parse(&raw.cap).ok_or(Fault::Cap)?,
+            iat: UnixSeconds(raw.iat),
+            exp: UnixSeconds(raw.exp),
+            jti: Jti::from_base64url(&raw.jti).ok_or(Fault::Jti)?,
+            session: raw.ses,
+            kid,
+        })
+    }
+
     fn check_times(&self, policy: &Policy, now: UnixSeconds) -> Result<(), TokenError> {
         let lifetime = self.exp.0.checked_sub(self.iat.0);
         if !lifetime.is_some_and(|s| (1..=policy.lifetime_s()).contains(&s)) {
@@ -394,12 +334,6 @@ impl Claims {
     }
 }
 
-impl From<Fault> for TokenError {
-    fn from(fault: Fault) -> Self {
-        Self::Invalid(fault)
-    }
-}
-
 /// Whether an issuer or audience has 1 to [`NAME_LEN_MAX`] printable ASCII characters, none of
 /// which JSON writes in more than one byte.
 pub fn is_plain_name(text: &str) -> bool {
@@ -407,150 +341,6 @@ pub fn is_plain_name(text: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// What a token seems to say, decoded without trusting any of it.
-pub struct Explained {
-    /// The header's JSON text, if the first segment is base64url of UTF-8.
-    pub header: Option<String>,
-    /// The claims' JSON text, likewise.
-    pub claims: Option<String>,
-    /// The signature's length in bytes, if it is base64url.
-    pub signature_bytes: Option<usize>,
-}
-
-/// Takes a token apart for a human; says nothing about whether it is valid.
-pub fn explain(token: &str) -> Explained {
-    let mut segments = token.split('.').map(|text| id::from_base64url(text, EXPLAINED_LEN_MAX));
-    let mut next = || segments.next().flatten();
-    let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
-    Explained {
-        header: text(next()),
-        claims: text(next()),
-        signature_bytes: next().map(|bytes| bytes.len()),
-    }
-}
-
-/// A token's segments, decoded.
-struct Parts<'a> {
-    /// What the MAC covers.
-    signed: &'a str,
-    /// Header, claims and signature, one behind the other.
-    decoded: Zeroizing<Vec<u8>>,
-    /// Where the header ends.
-    header: usize,
-    /// Where the claims end.
-    claims: usize,
-}
-
-impl<'a> Parts<'a> {
-    fn decode(token: &'a str) -> Result<Self, Fault> {
-        if token.len() > TOKEN_LEN_MAX {
-            return Err(Fault::Length);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Fault::Segments)?;
-        let (header, claims) = signed.split_once('.').ok_or(Fault::Segments)?;
-        if claims.contains('.') {
-            return Err(Fault::Segments);
-        }
-        // As long as the token is, so that growing leaves no copy behind that is not wiped.
-        let mut decoded = Zeroizing::new(Vec::with_capacity(token.len()));
-        let mut decode = |text| {
-            let decode = URL_SAFE_NO_PAD.decode_vec(text, &mut decoded);
-            decode.map(|()| decoded.len()).map_err(|_| Fault::Encoding)
-        };
-        let (header, claims, _) = (decode(header)?, decode(claims)?, decode(signature)?);
-        Ok(Self { signed, decoded, header, claims })
-    }
-
-    fn header(&self) -> &[u8] {
-        self.decoded.get(..self.header).unwrap_or_default()
-    }
-
-    fn claims(&self) -> &[u8] {
-        self.decoded.get(self.header..self.claims).unwrap_or_default()
-    }
-
-    fn signature(&self) -> &[u8] {
-        self.decoded.get(self.claims..).unwrap_or_default()
-    }
-}
-
-/// The header as JSON has it. `Cow`, because a library may escape characters, like `+` in `typ`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHeader<'a> {
-    #[serde(borrow)]
-    alg: Cow<'a, str>,
-    #[serde(borrow)]
-    kid: Cow<'a, str>,
-    #[serde(borrow)]
-    typ: Cow<'a, str>,
-}
-
-/// The claims as JSON has them.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawClaims<'a> {
-    #[serde(borrow)]
-    iss: Cow<'a, str>,
-    #[serde(borrow)]
-    aud: Cow<'a, str>,
-    #[serde(borrow)]
-    room: Cow<'a, str>,
-    #[serde(borrow)]
-    cap: Cow<'a, str>,
-    iat: u64,
-    exp: u64,
-    #[serde(borrow)]
-    jti: Cow<'a, str>,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    ses: Option<u32>,
-}
-
-impl RawClaims<'_> {
-    fn parse(&self, kid: KidIndex) -> Result<Claims, Fault> {
-        if self.ses.is_some_and(|seconds| !(1..=SESSION_MAX_S).contains(&seconds)) {
-            return Err(Fault::Session);
-        }
-        Ok(Claims {
-            room: RoomId::from_base64url(&self.room).ok_or(Fault::Room)?,
-            cap: Cap::parse(&self.cap).ok_or(Fault::Cap)?,
-            iat: UnixSeconds(self.iat),
-            exp: UnixSeconds(self.exp),
-            jti: Jti::from_base64url(&self.jti).ok_or(Fault::Jti)?,
-            session: self.ses,
-            kid,
-        })
-    }
-}
-
-/// Reads an optional claim that is there: `null` is not a way to leave it out.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    u32::deserialize(deserializer).map(Some)
-}
-
-/// Reads a JSON object. Serde would take an array of the members in order as well.
-fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    if json.trim_ascii_start().first() != Some(&b'{') {
-        return None;
-    }
-    serde_json::from_slice(json).ok()
-}
-
-fn append_json(token: &mut String, value: &impl Serialize) {
-    let mut json = Zeroizing::new(Vec::with_capacity(TOKEN_LEN_MAX));
-    serde_json::to_writer(&mut *json, value).expect("strings and integers always serialise");
-    URL_SAFE_NO_PAD.encode_string(&*json, token);
-}
-
 fn hmac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
-
-const ALGORITHM: &str = "HS256";
-const TYPE: &str = "lethewire-join+jwt";
-
-/// Longest segment that [`explain`] decodes, in bytes: enough to see what a foreign token is.
-const EXPLAINED_LEN_MAX: usize = 16 * 1024;
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::close::Close;
+use crate::core::id;
 
 /// The file that the SDK's and other implementations' tests read as well.
 const VECTORS: &str = include_str!("../../../tests/vectors/token.json");
@@ -235,6 +237,24 @@ fn the_claims_have_one_type_each_and_no_company() {
     let deep = format!("{{\"iss\":{}", "[".repeat(600));
     for claims in ["", "null", "\"\"", "[]", deep.as_str()] {
         assert_eq!(fault_of(&sign(HEADER, claims)), Some(Fault::Claims));
+    }
+}
+
+#[test]
+fn json_is_utf8_wherever_it_is_looked_at() {
+    let claims = base().to_string();
+    for (bytes, is_header) in [(HEADER.as_bytes(), true), (claims.as_bytes(), false)] {
+        // In front of it, within names and values, between them, and behind it.
+        for at in 0..=bytes.len() {
+            let mut broken = bytes.to_vec();
+            broken.insert(at, 0xFF);
+            let (token, fault) = if is_header {
+                (sign(&broken, &claims), Fault::Header)
+            } else {
+                (sign(HEADER, &broken), Fault::Claims)
+            };
+            assert_eq!(fault_of(&token), Some(fault), "{at}");
+        }
     }
 }
 
@@ -488,9 +508,9 @@ fn with(members: &Value) -> String {
     sign(HEADER, &claims.to_string())
 }
 
-fn sign(header: &str, claims: &str) -> String {
-    let encode = |text: &str| id::to_base64url(text.as_bytes());
-    let signed = format!("{}.{}", encode(header), encode(claims));
+fn sign(header: &(impl AsRef<[u8]> + ?Sized), claims: &(impl AsRef<[u8]> + ?Sized)) -> String {
+    let (header, claims) = (header.as_ref(), claims.as_ref());
+    let signed = format!("{}.{}", id::to_base64url(header), id::to_base64url(claims));
     let mut mac = hmac(&[1; 32]);
     mac.update(signed.as_bytes());
     format!("{signed}.{}", id::to_base64url(&mac.finalize().into_bytes()))
