@@ -190,14 +190,15 @@ impl Reader {
         if fits && fragments <= limits.fragments { Ok(()) } else { Err(Close::TooLarge) }
     }
 
+    /// Takes a whole text, or a part of a message, of which the last one brings all.
     fn message<'a>(&mut self, head: &Head, mut payload: Payload<'a>) -> Result<Event<'a>, Close> {
-        let kind = if head.opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
-        if head.fin && self.partial.is_none() {
-            if kind == Kind::Text && std::str::from_utf8(payload.unmask()).is_err() {
+        if head.fin && head.opcode == Opcode::Text {
+            if std::str::from_utf8(payload.unmask()).is_err() {
                 return Err(Close::BadUtf8);
             }
-            return Ok(Event::Message(kind, payload));
+            return Ok(Event::Message(Kind::Text, payload));
         }
+        let kind = if head.opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
         let mut partial = self.partial.take().unwrap_or_else(|| Box::new(Partial::of(kind)));
         partial.fragments += 1;
         payload.append_to(0, &mut partial.payload);
