@@ -76,7 +76,7 @@ impl TestRelay {
         let access = BusAccess {
             topology: Topology::Single,
             urls: vec![RedisUrl::parse(redis).unwrap()],
-            secret: SecretBytes::new(secrets.cluster.to_vec()),
+            secret: secrets.of_bus(),
         };
         Self::start_with(secrets.join, Some(access), |config| {
             config.bus.warm_up_s = 0;
@@ -290,6 +290,11 @@ pub(crate) struct ClusterSecrets {
 impl ClusterSecrets {
     pub(crate) fn new() -> Self {
         Self { join: random(), cluster: random() }
+    }
+
+    /// What their buses are sealed with.
+    pub(crate) fn of_bus(&self) -> SecretBytes {
+        SecretBytes::new(self.cluster.to_vec())
     }
 }
 

@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A node.
-pub(super) struct Node {
-    pub(super) bus: Arc<Bus>,
+pub(crate) struct Node {
+    pub(crate) bus: Arc<Bus>,
     pub(super) metrics: Arc<Metrics>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -34,9 +34,13 @@ impl Node {
 
     /// The same with other settings.
     pub(super) async fn with(settings: BusSettings) -> Self {
+        Self::knowing(&SecretBytes::new(vec![7; 32]), settings).await
+    }
+
+    /// The same with the secret of other nodes.
+    pub(crate) async fn knowing(secret: &SecretBytes, settings: BusSettings) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let secret = SecretBytes::new(vec![7; 32]);
-        let bus = Bus::connect(settings, &secret, Arc::clone(&metrics)).unwrap();
+        let bus = Bus::connect(settings, secret, Arc::clone(&metrics)).unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(Arc::clone(&bus).run(tasks.clone(), stop.clone()));
         let node = Self { bus, metrics, tasks, stop };
@@ -62,7 +66,7 @@ impl Node {
     }
 
     /// Ends the node without a goodbye.
-    pub(super) async fn die(self) {
+    pub(crate) async fn die(self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -211,7 +215,11 @@ impl Topic for Room {
     }
 
     fn deliver(&self, delivery: Delivery) {
-        drop(self.gate.lock().unwrap());
+        // Whoever waits gives its thread away: what else is due on it, timers and sockets among it,
+        // may be known to nobody else.
+        if self.gate.try_lock().is_err() {
+            tokio::task::block_in_place(|| drop(self.gate.lock().unwrap()));
+        }
         let Delivery { epoch, position, seq_before, entries, is_own, .. } = delivery;
         let comes_next = self.state().at == Some((epoch, position - 1));
         if !comes_next {

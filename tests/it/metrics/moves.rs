@@ -35,10 +35,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("lethewire_websockets_closed_total{reason=\"unsupported\"}", "reserved: nobody sends it"),
     ("lethewire_websockets_closed_total{reason=\"blocked\"}", "reserved: nobody sends it"),
     ("lethewire_websockets_closed_total{reason=\"idle\"}", "reserved: nobody sends it"),
-    (
-        "lethewire_websockets_closed_total{reason=\"order_lost\"}",
-        "not moved by a test: comes ten seconds after the bus",
-    ),
 ];
 
 /// Whether it is one of a family of which some need to move and not all.
@@ -77,6 +73,7 @@ async fn every_series_is_moved_by_what_it_is_about() {
         scenes_doors::proxies,
         scenes_bus::standstill,
         scenes_bus::losses,
+        scenes_bus::given_up,
     );
     while let Some(played) = running.join_next().await {
         assert!(played.is_ok(), "{} fails, see above", names[&played.unwrap_err().id()]);

@@ -2,9 +2,14 @@
 
 use super::scenes::free;
 use super::seen::Seen;
+use crate::bus::node::Node;
 use crate::bus::redis::Redis;
 use crate::harness::{ClusterSecrets, TestRelay, soon};
+use lethewire::bus::{Batch, BusSettings, Servers};
 use lethewire::config::Config;
+use lethewire::core::entry::Entry;
+use lethewire::core::id::MemberId;
+use lethewire::core::wire::Gone;
 use lethewire::metrics::{Count, LimitHit, Refusal};
 use serde_json::json;
 
@@ -107,6 +112,25 @@ pub(super) async fn losses(seen: &Seen) {
     for node in [one, two] {
         node.stop().await;
     }
+}
+
+/// Another node takes this one for dead, and publishes what follows: its member is gone.
+pub(super) async fn given_up(seen: &Seen) {
+    let (redis, secrets) = (Redis::start(), ClusterSecrets::new());
+    let one = node(&redis, &secrets, |_| {}).await;
+    let room = one.create_room().await;
+    let mut alice = one.join(&room).await;
+    let settings = BusSettings::new(Servers::Single(redis.url()));
+    let other = Node::knowing(&secrets.of_bus(), settings).await;
+    let member = MemberId::from_base64url(&alice.id()).unwrap();
+    let mut entries = Vec::new();
+    Entry::Leave { member, why: Gone::Lost }.put(&mut entries).unwrap();
+    let lost = Batch { entries, numbers: 1, leaves: vec![member], ..Batch::default() };
+    assert_eq!(other.bus.announce(&room.id, lost).await, Ok(Ok(())));
+    assert_eq!(alice.closed().await.0, 4205);
+    seen.until(&one, &["websockets_closed_total{reason=\"order_lost\"}"]).await;
+    other.die().await;
+    one.stop().await;
 }
 
 /// The connections of everybody but whoever asks.
