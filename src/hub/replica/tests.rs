@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::*;
 use crate::bus::{Attached, Peer, Refused};
 use crate::core::entry::entries;
-use crate::core::limit::Bucket;
+use crate::core::limit::{Bucket, Limit};
+use crate::core::wire::{self, RelayHead};
 use crate::hub::log::{Audience, FanoutLimits};
 
 const NODES: usize = 3;
