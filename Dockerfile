@@ -7,7 +7,7 @@
 # It needs BuildKit, whose own frontend will do. The compiler runs on the architecture of the machine
 # that builds, also for the other one.
 
-# Debian and not Alpine: the allocator in its C library is the one that the relay is measured with.
+# Debian and not Alpine: its C library is the one that the relay is measured with.
 ARG BUILDER=rust:1.95-slim-bookworm
 
 # hadolint ignore=DL3029

@@ -67,7 +67,8 @@ step_loom() {
 }
 
 step_build() {
-  cargo build --locked --release
+  need_program make make
+  cargo build --locked --release --features jemalloc
 }
 
 step_fuzz() {
@@ -194,14 +195,15 @@ step_instructions() {
 
 step_autobahn() {
   need_autobahn
-  cargo build --locked --release --example autobahn_echo
+  cargo build --locked --release --features jemalloc --example autobahn_echo
   AUTOBAHN_ECHO=$TARGET/release/examples/autobahn_echo AUTOBAHN_REPORTS=$TOOLS/autobahn-reports \
     tests/autobahn/run.sh
 }
 
 # A step that is asked for by name must not test yesterday's binary.
 need_release() {
-  cargo build --locked --release --quiet
+  need_program make make
+  cargo build --locked --release --features jemalloc --quiet
 }
 
 usage() {

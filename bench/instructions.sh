@@ -21,7 +21,7 @@ counts=$TOOLS/instructions.jsonl
 
 # Two at a time: every function has a process of its own, and nothing is timed.
 GUNGRAUN_RUNNER=$TOOLS/cargo/bin/gungraun-runner \
-  cargo bench --locked -p lethewire-bench --bench instructions -- \
+  cargo bench --locked --features lethewire/jemalloc -p lethewire-bench --bench instructions -- \
   --output-format=json --parallel=2 >"$counts"
-cargo run --locked --release --quiet -p lethewire-bench --bin bench-instructions -- \
+cargo run --locked --release --quiet --features lethewire/jemalloc -p lethewire-bench --bin bench-instructions -- \
   "${1:-check}" bench/instructions.json <"$counts"

@@ -35,7 +35,8 @@ readonly PEERS=lethewire,epoll,uring,uws,bun,ws,nchan,nats,mosquitto,socketio,so
 readonly BUN=1.4.5 WS=8.23.0 SOCKETIO=4.8.4 SOCKETIFY=0.0.31 SOCKUDO=4.5.2
 
 build() {
-  cargo build --locked --release -p lethewire -p lethewire-bench
+  need_program make make
+  cargo build --locked --release --features lethewire/jemalloc -p lethewire -p lethewire-bench
   # Results say which commit was measured, and not which is there when somebody reads them.
   "$TARGET/release/lethewire-bench" note
 }

@@ -21,11 +21,16 @@ prepare() {
   # Writes into the binary what it was built from, where scanners and `cargo audit bin` look for it.
   command -v cargo-auditable >/dev/null ||
     cargo install --locked --root /usr/local --version "$CARGO_AUDITABLE" cargo-auditable
-  [ "$TARGETARCH" != "$BUILDARCH" ] || return 0
-  rustup target add "$target"
+  missing=
+  command -v make >/dev/null || missing="make"
+  if [ "$TARGETARCH" != "$BUILDARCH" ]; then
+    rustup target add "$target"
+    missing="$missing gcc-$(echo "$cpu" | tr _ -)-linux-gnu libc6-dev-$TARGETARCH-cross"
+  fi
+  [ -n "$missing" ] || return 0
   apt-get update
-  apt-get install -y --no-install-recommends \
-    "gcc-$(echo "$cpu" | tr _ -)-linux-gnu" "libc6-dev-$TARGETARCH-cross"
+  # shellcheck disable=SC2086 # A list of names.
+  apt-get install -y --no-install-recommends $missing
   rm -rf /var/lib/apt/lists/*
 }
 
@@ -35,7 +40,8 @@ compile() {
   upper=$(echo "$target" | tr 'a-z-' 'A-Z_')
   env "CARGO_TARGET_${upper}_LINKER=$cc" "CC_$(echo "$target" | tr - _)=$cc" \
     RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
-    cargo auditable build --locked --profile "$PROFILE" --target "$target" --bin lethewire
+    cargo auditable build --locked --profile "$PROFILE" --target "$target" --features jemalloc \
+      --bin lethewire
 }
 
 case "$1" in
