@@ -32,8 +32,12 @@ impl File {
     /// Lines of code: without unit tests, comments and empty lines. `tests.rs` has none.
     pub(crate) fn code(&self) -> impl Iterator<Item = &str> {
         let text = if self.name.ends_with("/tests.rs") { "" } else { &self.text };
-        text.lines()
-            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        // Tests in a file of their own are named at the top, and the code comes behind.
+        let in_place =
+            |(at, mark): &(usize, &str)| !text[at + mark.len()..].starts_with("mod tests;");
+        let end = text.match_indices("\n#[cfg(test)]\n").find(in_place);
+        text[..end.map_or(text.len(), |(at, _)| at)]
+            .lines()
             .map(|line| line.split(" // ").next().unwrap_or(line))
             .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"))
     }
