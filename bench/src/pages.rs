@@ -75,8 +75,9 @@ const METHOD: &str = "
 
 * `bench/run.sh` repeats all of it in about half an hour (`bench/run.sh resume` goes on where it
   was stopped), `bench/run.sh W2 --peers uws,bun` a part, `bench/run.sh quick` only the checks.
-* The relay runs with all checks and quotas on, set high enough not to bind. The peers only
-  fan out: they know no tokens, no quotas, no roster and no order of a room.
+* The relay is built as it is released, with jemalloc (`--features jemalloc`), and runs with all
+  checks and quotas on, set high enough not to bind. The peers only fan out: they know no tokens,
+  no quotas, no roster and no order of a room.
 * All are spoken to over WebSocket, each in its own protocol. Their queues for slow members are
   as long as the load needs.
 * The machine may be a shared one, half as fast in one half minute as in the next, so that
