@@ -11,7 +11,7 @@ readonly STEPS=(
   observability bench instructions autobahn
 )
 # What compiles everything once more, for which a run on two cores has no time.
-readonly NIGHTLY_STEPS=(container)
+readonly NIGHTLY_STEPS=(container arm64)
 
 declare -rA ABOUT=(
   [fmt]="the code is formatted"
@@ -33,6 +33,7 @@ declare -rA ABOUT=(
   [cluster]="several relays on Redis: one order, no silent loss, calm and under chaos"
   [observability]="alerts, dashboard and runbook name what a loaded relay really exports"
   [container]="the image is built and runs; docker-compose.yml serves members over TLS"
+  [arm64]="the binary for arm64 is built, and a Python program joins and talks through it"
   [bench]="under load, every delivery arrives once and in order"
   [instructions]="no hot function takes more instructions than its bound"
   [autobahn]="Autobahn's cases against our frame reader"
@@ -104,6 +105,22 @@ step_python() {
   need_python
   need_release
   "$PYTHON" tests/clients/python_client.py
+}
+
+# As the image is built for another architecture, and run by an emulator.
+step_arm64() {
+  need_python
+  need_program aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu qemu-aarch64-static qemu-user-static make make
+  dpkg -s libc6-dev-arm64-cross >/dev/null 2>&1 || install_packages libc6-dev-arm64-cross
+  retry rustup target add aarch64-unknown-linux-gnu
+  CARGO_TARGET_DIR=$TARGET/arm64 TARGETARCH=arm64 PROFILE=quick deploy/image/build.sh try
+  local emulated=$TOOLS/lethewire-arm64
+  printf '#!/bin/sh\nexec qemu-aarch64-static "%s" "$@"\n' \
+    "$TARGET/arm64/aarch64-unknown-linux-gnu/quick/lethewire" >"$emulated"
+  chmod +x "$emulated"
+  # Kernels for arm64 have pages of up to 64 KiB.
+  _RJEM_MALLOC_CONF=stats_print:true "$emulated" --version 2>&1 | grep '^Page size: 65536$'
+  LETHEWIRE_BIN=$emulated "$PYTHON" tests/clients/python_client.py
 }
 
 step_websocat() {
