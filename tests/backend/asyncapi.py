@@ -99,8 +99,9 @@ def close_codes(messages):
 
 def check_source(messages):
     """Types, error codes and close codes are those of the source and of docs/protocol.md."""
-    wire = (ROOT / "src/core/wire.rs").read_text()
-    expect(sorted(messages.said_by("tell")), sorted(map(str.lower, variants(wire, "RelayControl"))), "relay's types")
+    wire = "".join((ROOT / "src/core/wire" / name).read_text() for name in ("control.rs", "relay.rs"))
+    said = re.findall(r'\b(?:short|long)\((?:.*, )?"(\w+)", \|text\|', wire)
+    expect(sorted(messages.said_by("tell")), sorted(said), "relay's types")
     types = [messages.messages[name]["payload"]["properties"]["type"]["const"] for name in messages.said_by("obey")]
     expect(sorted(types), sorted(map(str.lower, variants(wire, "ClientControl"))), "members' types")
     for message, member, enum in (("error", "code", "Refused"), ("owner", "op", "OwnerOp"), ("leave", "why", "Gone")):

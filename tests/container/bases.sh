@@ -48,9 +48,10 @@ image() {
 }
 
 files_of_builder() {
-  packages gcc libc6-dev dash coreutils sed
+  # Behind the compiler of C, what a configure script asks for: Debian has all of it everywhere but make.
+  packages gcc libc6-dev dash coreutils sed grep mawk diffutils findutils make
   roots
-  printf '%s\n' /usr/bin/cc /etc/alternatives/cc /etc/ssl/certs/ca-certificates.crt
+  printf '%s\n' /usr/bin/cc /etc/alternatives/cc /usr/bin/awk /etc/alternatives/awk /etc/ssl/certs/ca-certificates.crt
   find "$SYSROOT/bin/cargo" "$SYSROOT/bin/rustc" "$SYSROOT"/lib/*.so* \
     "$SYSROOT/lib/rustlib/$TARGET/lib" "$SYSROOT/lib/rustlib/$TARGET/bin"
   printf '%s\n' "$PWD/.test/cargo/bin/cargo-auditable"
