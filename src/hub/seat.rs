@@ -185,8 +185,9 @@ impl Seat {
         self.duty == Duty::Flush
     }
 
-    /// Bytes that the room has to say and has not sent.
-    pub fn batched(&self) -> usize {
+    /// Bytes that the room has to say and has not sent, and whether nobody else is here or on the way
+    /// who could add to them.
+    pub fn batched(&self) -> (usize, bool) {
         self.room.batched()
     }
 
