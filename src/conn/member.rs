@@ -73,6 +73,10 @@ impl<'a> Member<'a> {
 
     /// Reads and drains until something ends the connection, and leaves the room.
     pub(super) async fn run(&mut self, intake: &mut Intake) -> End {
+        // Nobody could add to this welcome. What it says later waits as usual, so that others have their turn.
+        if self.seat.owes_flush() && self.seat.is_alone() {
+            self.seat.flush(self.now);
+        }
         let end = loop {
             self.flush_if_owed().await;
             let turn = poll_fn(|cx| self.poll_turn(intake, cx)).await;
@@ -98,11 +102,10 @@ impl<'a> Member<'a> {
         if !self.seat.owes_flush() {
             return;
         }
-        let (mut batched, is_alone) = self.seat.batched();
-        let rounds = if is_alone { 0 } else { ROUNDS_MAX };
-        for _ in 0..rounds {
+        let mut batched = self.seat.batched();
+        for _ in 0..ROUNDS_MAX {
             tokio::task::yield_now().await;
-            let before = std::mem::replace(&mut batched, self.seat.batched().0);
+            let before = std::mem::replace(&mut batched, self.seat.batched());
             if batched <= before {
                 break;
             }
@@ -260,8 +263,8 @@ impl<'a> Member<'a> {
 /// read, and a stream of them would keep the thread for milliseconds.
 const YIELD_BYTES: u32 = 128 * 1024;
 
-/// Most turns of the scheduler that a batch waits for more. Who is alone in its room waits for none, and who
-/// speaks alone for one; under load each turn fills the batch further, until its size or this ends it.
+/// Most turns of the scheduler that a batch waits for more. A member that speaks alone waits for
+/// one; under load each turn fills the batch further, until its size or this ends it.
 const ROUNDS_MAX: u32 = 4;
 
 /// Bytes of one turn, which reads no more than a scratch buffer.

@@ -6,9 +6,9 @@
 //! without a runtime, and `tests/tidy.rs` enforces it.
 //!
 //! Leaves first: [`id`] (names), [`limit`] (token bucket), [`close`] (why a connection ends),
-//! [`upgrade`] and [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames), [`entry`] (what nodes tell each
-//! other), [`order`] (what comes next in an order that nodes share), [`record`] (what they share of an
-//! empty room).
+//! [`upgrade`] and [`frame`] (RFC 6455, both ways), [`wire`] (data and control frames), [`entry`]
+//! (what nodes tell each other), [`order`] (what comes next in an order that nodes share), [`record`]
+//! (what they share of an empty room).
 
 pub mod admission;
 pub mod close;

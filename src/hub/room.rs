@@ -348,14 +348,9 @@ impl Room {
         sessions.keep_within_bounds(metrics, now);
     }
 
-    /// Bytes that are appended and not sent, or not published, and whether nobody but one member could
-    /// add to them.
-    pub(super) fn batched(&self) -> (usize, bool) {
-        if let Some(shared) = self.shared() {
-            return (shared.replica().waiting(), false);
-        }
-        let log = self.log();
-        (log.batched(), log.taken() == 1)
+    /// Bytes that are appended and not sent, or not published.
+    pub(super) fn batched(&self) -> usize {
+        self.shared().map_or_else(|| self.log().batched(), |shared| shared.replica().waiting())
     }
 
     /// How many members there are.

@@ -185,9 +185,13 @@ impl Seat {
         self.duty == Duty::Flush
     }
 
-    /// Bytes that the room has to say and has not sent, and whether nobody else is here or on the way
-    /// who could add to them.
-    pub fn batched(&self) -> (usize, bool) {
+    /// Whether nobody else is in the room or on the way to it.
+    pub fn is_alone(&self) -> bool {
+        self.room.taken() == 1
+    }
+
+    /// Bytes that the room has to say and has not sent.
+    pub fn batched(&self) -> usize {
         self.room.batched()
     }
 

@@ -141,11 +141,8 @@ fn check(answer: &Response<Incoming>, key: &str) -> Result<(), Failure> {
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused::by_status(Stage::Handshake, answer.status(), answer.headers()));
     }
-    if answer
-        .headers()
-        .get(SEC_WEBSOCKET_ACCEPT)
-        .is_none_or(|value| *value != upgrade::accept(key)[..])
-    {
+    let accept = field(answer.headers(), &SEC_WEBSOCKET_ACCEPT).map(str::as_bytes);
+    if accept != Some(&upgrade::accept(key)[..]) {
         return Err(failed("the upgrade is not the answer to this request"));
     }
     if field(answer.headers(), &SEC_WEBSOCKET_PROTOCOL) != Some(SUBPROTOCOL) {

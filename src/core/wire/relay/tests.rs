@@ -8,6 +8,15 @@ use crate::core::id::to_base64url;
 
 const MEMBER: MemberId = MemberId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
 
+/// Those of the documented example.
+const LIMITS: WelcomeLimits = WelcomeLimits {
+    payload_bytes: 65536,
+    messages: (300, 10),
+    bytes: (16_777_216, 10),
+    fanout: (33_554_432, 10),
+    heartbeat_s: 25,
+};
+
 #[test]
 fn control_frames_of_the_relay_read_as_documented() {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -43,13 +52,6 @@ fn control_frames_of_the_relay_read_as_documented() {
         text(&error(Refused::Unavailable, Some(7), Some(1000))),
         r#"{"type":"error","code":"unavailable","ref":7,"retry_after_ms":1000}"#
     );
-    let limits = WelcomeLimits {
-        payload_bytes: 65536,
-        messages: (300, 10),
-        bytes: (16_777_216, 10),
-        fanout: (33_554_432, 10),
-        heartbeat_s: 25,
-    };
     let welcome = Welcome {
         member: MEMBER,
         epoch: Epoch::from_bytes([0; 8]),
@@ -58,7 +60,7 @@ fn control_frames_of_the_relay_read_as_documented() {
         cap: Cap::SEND.with(Cap::RECEIVE),
         locked: false,
         ttl_s: 86000,
-        terms: &Terms::new(&limits, &[256, 1024]),
+        terms: &Terms::new(&LIMITS, &[256, 1024]),
         members_max: 64,
         padding_policy: PaddingPolicy::Warn,
     };
@@ -91,14 +93,7 @@ fn the_longest_text_without_a_list_just_fits() {
 
 #[test]
 fn texts_with_lists_do_not_grow() {
-    let limits = WelcomeLimits {
-        payload_bytes: 1,
-        messages: (2, 3),
-        bytes: (4, 5),
-        fanout: (6, 7),
-        heartbeat_s: 8,
-    };
-    let terms = Terms::new(&limits, &[9]);
+    let terms = Terms::new(&LIMITS, &[9]);
     for count in [0, 100] {
         let members = || (0..count).map(|n| MemberId::from_bytes([n; 8]));
         let names = usize::from(count) * NAME_IN_LIST;
