@@ -375,6 +375,11 @@ impl Hub {
         self.rooms.get(room).map(|entry| Arc::clone(&entry))
     }
 
+    /// A room as its record has it, or as it was `known` to be: without a record it is about to end.
+    fn view(&self, room: &RoomId, known: View) -> View {
+        self.records.view(room).unwrap_or(known)
+    }
+
     fn end_room(&self, room: &RoomId, now: Instant) {
         if let Some((_, room)) = self.rooms.remove(room) {
             room.end(now);

@@ -55,7 +55,7 @@ impl Reservation {
     ///
     /// Dropping the future takes the join back; who has heard of it hears that the member left.
     pub async fn sit(mut self, session: &Arc<Session>, now: Instant) -> Result<Seat, Close> {
-        let view = self.hub.records.view(&self.room.id).ok_or(Close::RoomClosed)?;
+        let mut view = self.hub.records.view(&self.room.id).ok_or(Close::RoomClosed)?;
         let member = MemberId::from_bytes(random::bytes());
         if self.room.shared().is_some() {
             // Boxed, so that a connection's state does not grow where there is no bus.
@@ -63,6 +63,8 @@ impl Reservation {
         }
         let Self { hub, room, grant, .. } = &self;
         let welcome = |seq, members: &mut dyn Iterator<Item = MemberId>| {
+            // Looked at by whoever has the room's order: what changes later is told behind the welcome.
+            view = hub.view(&room.id, view);
             hub.welcome(member, room.epoch, seq, members, grant.cap, &view, now)
         };
         let hears = grant.cap.contains(Cap::RECEIVE);
@@ -81,8 +83,9 @@ impl Reservation {
         now: Instant,
     ) -> Result<Seat, Close> {
         let shared = self.room.shared().ok_or(Close::Bug)?;
-        let (hub, cap) = (Arc::clone(&self.hub), self.grant.cap);
+        let (hub, id, cap) = (Arc::clone(&self.hub), self.room.id, self.grant.cap);
         let welcome: Greeting = Box::new(move |epoch, seq, members| {
+            let view = hub.view(&id, view);
             hub.welcome(member, epoch, seq, members, cap, &view, now)
         });
         let hears = cap.contains(Cap::RECEIVE);
@@ -93,6 +96,7 @@ impl Reservation {
         let seat = seating?.done().await?;
         self.is_seated = true;
         self.hub.metrics.add(Count::Joins, 1);
+        let view = self.hub.view(&self.room.id, view);
         Ok(self.seat(Speaker { seat, member }, Duty::None, &view))
     }
 
