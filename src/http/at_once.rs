@@ -47,7 +47,7 @@ impl Opening {
 }
 
 /// Reads what is there, and answers it if it is a handshake.
-pub fn begin<S: AsFd>(app: &App, caller: &Caller, stream: S) -> Begun<S> {
+pub fn begin<S: AsFd>(app: &App, caller: &mut Caller, stream: S) -> Begun<S> {
     let mut buffer = [0; FIRST_BYTES];
     let bytes = read(&stream, &mut buffer);
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
@@ -60,6 +60,7 @@ pub fn begin<S: AsFd>(app: &App, caller: &Caller, stream: S) -> Begun<S> {
         Some(Ok(((switch, asker, Admitted { reservation: admitted, address }), early))) => {
             let (answer, early) = (written(&switch, &asker), Bytes::copy_from_slice(early));
             let upgraded = Upgraded { stream, answer, early, admitted };
+            let address = address.or_else(|| caller.address.take());
             Begun::Shaken(Shaken { upgraded, address })
         }
         answered => {
@@ -77,7 +78,7 @@ pub fn begin<S: AsFd>(app: &App, caller: &Caller, stream: S) -> Begun<S> {
 /// Dropping the future drops the connection.
 pub(super) async fn begin_later(
     app: &App,
-    caller: &Caller,
+    caller: &mut Caller,
     stream: TcpStream,
 ) -> Option<Begun<TcpStream>> {
     let limits = &app.config.http;

@@ -98,7 +98,7 @@ pub(super) fn answer_handshake(
         check_asker(app, &asker)?;
         check_place(app, caller)?;
         let from = let_in(app, caller, fields, Route::WebSocket)?;
-        let address = take_handshake(app, from)?;
+        let address = take_handshake(app, caller, from)?;
         let (switch, reservation) = handshake::upgrade(app, from, fields)?;
         Ok((switch, Admitted { reservation, address }))
     };
@@ -194,7 +194,7 @@ fn route(
     }
     let from = let_in(app, caller, request.headers(), route)?;
     if let Route::WebSocket = route {
-        let address = take_handshake(app, from)?;
+        let address = take_handshake(app, caller, from)?;
         handshake::check_message(app, &request)?;
         let headers = request.into_parts().0.headers;
         if app.shared.is_some() {
@@ -248,8 +248,12 @@ fn let_in(
 }
 
 /// Takes a handshake of an address, and counts its connection where that could not be done before.
-fn take_handshake(app: &App, from: IpAddr) -> Result<Option<AddressGuard>, Problem> {
-    app.take_handshake(from)?;
+fn take_handshake(
+    app: &App,
+    caller: &Caller,
+    from: IpAddr,
+) -> Result<Option<AddressGuard>, Problem> {
+    app.take_handshake(from, caller.address.as_ref())?;
     if app.warm_up.as_ref().is_some_and(|warm_up| !warm_up.take(clock::now())) {
         return Err(app.no_place(Refusal::WarmUp));
     }

@@ -28,9 +28,16 @@ impl App {
         self.ask(|addresses, now| addresses.request(from, now))
     }
 
-    /// Takes a handshake of an address.
-    pub(super) fn take_handshake(&self, from: IpAddr) -> Result<(), Problem> {
-        self.ask(|addresses, now| addresses.handshake(from, now))
+    /// Takes a handshake of an address, where its connection is counted if it is.
+    pub(super) fn take_handshake(
+        &self,
+        from: IpAddr,
+        counted: Option<&AddressGuard>,
+    ) -> Result<(), Problem> {
+        self.ask(|addresses, now| match counted {
+            Some(counted) => counted.handshake(now),
+            None => addresses.handshake(from, now),
+        })
     }
 
     /// Takes a new room of an address.

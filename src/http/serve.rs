@@ -36,13 +36,15 @@ pub struct Caller {
     pub client: IpAddr,
     /// Set on connections above a limit: they get an answer, but no place.
     pub no_place: Option<Refusal>,
+    /// Keeps the connection counted for the client, where it is known already who that is.
+    pub address: Option<AddressGuard>,
 }
 
 /// What a handshake leaves.
 pub struct Shaken<S = TcpStream> {
     /// The connection to run.
     pub upgraded: Upgraded<S>,
-    /// Keeps the connection counted for its address, where only the handshake knew the address.
+    /// Keeps the connection counted for its address.
     pub address: Option<AddressGuard>,
 }
 
@@ -51,7 +53,7 @@ pub struct Shaken<S = TcpStream> {
 pub async fn serve_public(
     app: Arc<App>,
     stream: TcpStream,
-    caller: Caller,
+    mut caller: Caller,
     opening: Option<Opening>,
 ) -> Option<Shaken> {
     let (stream, opening) = match opening {
@@ -61,7 +63,7 @@ pub async fn serve_public(
             stream.writable().await.ok()?;
             (stream, opening)
         }
-        None => match begin_later(&app, &caller, stream).await? {
+        None => match begin_later(&app, &mut caller, stream).await? {
             Begun::Shaken(shaken) => return Some(shaken),
             Begun::Open(stream, opening) => (stream, opening),
         },
@@ -74,18 +76,18 @@ pub async fn serve_public(
 async fn serve_requests(
     app: Arc<App>,
     stream: TcpStream,
-    caller: Caller,
+    mut caller: Caller,
     opening: Opening,
 ) -> Option<Shaken> {
     let once = caller.no_place.is_some();
     let latch = Arc::new(Latch::default());
     let gate = Gate::new(stream, opening.bytes, Arc::clone(&latch));
     let service = {
-        let (app, latch) = (Arc::clone(&app), Arc::clone(&latch));
+        let (app, caller, latch) = (Arc::clone(&app), &caller, Arc::clone(&latch));
         let first = Mutex::new(opening.answer);
         move |request| match first.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(answer) => public::known(*answer),
-            None => public::answer_to(&app, &caller, request, &latch),
+            None => public::answer_to(&app, caller, request, &latch),
         }
     };
     let (gate, early) = serve(&app, gate, once, service).await?;
@@ -95,6 +97,7 @@ async fn serve_requests(
         linger(stream).await;
         return None;
     };
+    let address = address.or_else(|| caller.address.take());
     Some(Shaken { upgraded: Upgraded { stream, answer, early, admitted }, address })
 }
 

@@ -25,13 +25,6 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Counts the connection for the address that its handshake named.
-    fn take_over(&mut self, address: Option<AddressGuard>) {
-        if address.is_some() {
-            self.address = address;
-        }
-    }
-
     /// Lets the address answer for how its connection ended.
     fn blame(&self, close: Close) {
         if let Some(address) = &self.address {
@@ -41,22 +34,26 @@ impl Place {
 }
 
 impl Shared {
-    /// A place for a new connection, or the reason why it gets only an answer. `None` drops it.
-    fn place(&self, peer: SocketAddr) -> Option<(Place, Option<Refusal>)> {
+    /// A place for a new connection, unless it gets only an answer. `None` drops it.
+    fn place(&self, peer: SocketAddr) -> Option<(Place, Caller)> {
         let server = &self.app.config.server;
         // Dropped, because whoever comes past the proxies could say that it is anybody.
         if server.trust_proxy == TrustProxy::ProxyProtocol && !server.trusts(peer.ip()) {
             self.app.metrics.refused(Refusal::UntrustedProxy);
             return None;
         }
+        let mut caller = Caller { client: peer.ip(), no_place: None, address: None };
         let refusal = match Arc::clone(&self.places).try_acquire_owned() {
             Err(_) => Refusal::Capacity,
             // Behind proxies all connections come from them: who it is is known later.
             Ok(permit) if server.trust_proxy != TrustProxy::Nobody => {
-                return Some((self.counted(permit, None), None));
+                return Some((self.counted(permit), caller));
             }
             Ok(permit) => match self.app.connect(peer.ip()) {
-                Ok(address) => return Some((self.counted(permit, address), None)),
+                Ok(address) => {
+                    caller.address = address;
+                    return Some((self.counted(permit), caller));
+                }
                 Err(refusal) => refusal,
             },
         };
@@ -64,12 +61,13 @@ impl Shared {
             self.app.metrics.refused(refusal);
             return None;
         };
-        Some((self.counted(permit, None), Some(refusal)))
+        caller.no_place = Some(refusal);
+        Some((self.counted(permit), caller))
     }
 
     /// Reads the proxy's header, and counts the connection for the client that it names. `None`
     /// drops the connection.
-    async fn introduce(&self, stream: &TcpStream, caller: &mut Caller) -> Option<Introduced> {
+    async fn introduce(&self, stream: &TcpStream, caller: &mut Caller) -> Option<Apology> {
         let limit = self.app.config.http.header_timeout();
         let header = tokio::time::timeout(limit, proxy::read_header(stream)).await;
         let Ok(Ok(client)) = header else {
@@ -78,49 +76,48 @@ impl Shared {
         };
         caller.client = client.unwrap_or(caller.client);
         if caller.no_place.is_some() {
-            return Some(Introduced::default());
+            return Some(Apology::default());
         }
         match self.app.connect(caller.client) {
-            Ok(address) => Some(Introduced { address, _apology: None }),
+            Ok(address) => {
+                caller.address = address;
+                Some(Apology::default())
+            }
             Err(refusal) => {
                 let Ok(apology) = Arc::clone(&self.apologies).try_acquire_owned() else {
                     self.app.metrics.refused(refusal);
                     return None;
                 };
                 caller.no_place = Some(refusal);
-                Some(Introduced { address: None, _apology: Some(apology) })
+                Some(Apology(Some(apology)))
             }
         }
     }
 
-    fn counted(&self, permit: OwnedSemaphorePermit, address: Option<AddressGuard>) -> Place {
-        Place { _permit: permit, address, _gauge: self.app.metrics.connection_opened() }
+    fn counted(&self, permit: OwnedSemaphorePermit) -> Place {
+        Place { _permit: permit, address: None, _gauge: self.app.metrics.connection_opened() }
     }
 }
 
-/// What a connection holds while it speaks HTTP, once a proxy has said whose it is.
+/// A client above its limit keeps one of the few tasks that tell it so, and not only a place: otherwise
+/// it could take all places of all others.
 #[derive(Default)]
-struct Introduced {
-    address: Option<AddressGuard>,
-    /// A client above its limit keeps one of the few tasks that tell it so, and not only a place:
-    /// otherwise it could take all places of all others.
-    _apology: Option<OwnedSemaphorePermit>,
-}
+struct Apology(#[expect(dead_code, reason = "a guard")] Option<OwnedSemaphorePermit>);
 
 impl Shared {
     /// Takes in a connection. A handshake that is there already is answered here and now, without a task.
     pub(super) fn receive(self: &Arc<Self>, stream: std::net::TcpStream, peer: SocketAddr) {
-        let Some((mut place, no_place)) = self.place(peer) else { return };
-        let caller = Caller { client: peer.ip(), no_place };
+        let Some((mut place, mut caller)) = self.place(peer) else { return };
         // What a proxy says comes before.
         if self.app.config.server.trust_proxy == TrustProxy::ProxyProtocol {
             return self.serve(stream, caller, place, None);
         }
         let panics = CountsPanics(Arc::clone(&self.app));
-        let begun = catch_unwind(AssertUnwindSafe(|| (begin(&panics.0, &caller, stream), panics)));
+        let begun =
+            catch_unwind(AssertUnwindSafe(|| (begin(&panics.0, &mut caller, stream), panics)));
         match begun {
             Ok((Begun::Shaken(Shaken { upgraded, address }), panics)) => {
-                place.take_over(address);
+                place.address = address;
                 let newcomer = Newcomer { panics, upgraded, place };
                 if self.moves(&newcomer.upgraded) {
                     self.show_in(newcomer);
@@ -207,7 +204,7 @@ fn connection(
     async move {
         let panics = CountsPanics(Arc::clone(&shared.app));
         let Some(Shaken { upgraded, address }) = http.await else { return };
-        place.take_over(address);
+        place.address = address;
         if shared.moves(&upgraded) {
             let Some(upgraded) = upgraded.with_stream(|stream| stream.into_std().ok()) else {
                 return;
@@ -227,13 +224,11 @@ async fn until_upgrade(
     opening: Option<Opening>,
 ) -> Option<Shaken> {
     let app = Arc::clone(&shared.app);
-    let mut introduced = Introduced::default();
+    let mut _apology = Apology::default();
     if app.config.server.trust_proxy == TrustProxy::ProxyProtocol {
-        introduced = shared.introduce(&stream, &mut caller).await?;
+        _apology = shared.introduce(&stream, &mut caller).await?;
     }
-    let mut shaken = serve_public(app, stream, caller, opening).await?;
-    shaken.address = introduced.address.or(shaken.address);
-    Some(shaken)
+    serve_public(app, stream, caller, opening).await
 }
 
 /// Somebody who is upgraded, whose socket nobody watches.

@@ -122,8 +122,10 @@ impl Stage {
         );
         let app = Arc::clone(&self.app);
         self.spawn(async move {
-            let caller = Caller { client: Ipv4Addr::LOCALHOST.into(), no_place: None };
-            if let Begun::Shaken(shaken) = begin(&app, &caller, stream) {
+            let client = Ipv4Addr::LOCALHOST.into();
+            let address = app.connect(client).expect("a place for the address");
+            let mut caller = Caller { client, no_place: None, address };
+            if let Begun::Shaken(shaken) = begin(&app, &mut caller, stream) {
                 conn::run(shaken.upgraded, Arc::clone(&app.hub)).await;
             }
         });

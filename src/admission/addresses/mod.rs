@@ -133,6 +133,12 @@ impl Addresses {
 }
 
 impl AddressGuard {
+    /// Takes a handshake of the connection's address, as [`Addresses::handshake`] does for any.
+    pub fn handshake(&self, now: Instant) -> Result<(), Refused> {
+        let act = |entry: &mut Entry, most: &Ceilings| entry.handshake(most, now);
+        self.addresses.lock().table.apply_at(&self.places, &self.addresses.limits, act)
+    }
+
     /// Tells how the connection ended. If its peer was to blame (see [`Close::is_fault`]), the next
     /// handshake from there costs more.
     pub fn blame(&self, close: Close, now: Instant) {

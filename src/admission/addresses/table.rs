@@ -73,12 +73,25 @@ impl Table {
                 (*at, *to) = (place, entry);
             }
         }
-        for (place, entry) in places.iter().zip(changed) {
-            if let Some(slot) = self.slots.get_mut(*place as usize) {
-                slot.entry = entry;
-            }
-        }
+        self.put(&places, changed);
         Ok(places)
+    }
+
+    /// The same to the entries of a connection, which need not be looked for.
+    pub(super) fn apply_at(
+        &mut self,
+        places: &Places,
+        limits: &AddressLimits,
+        act: impl Fn(&mut Entry, &Ceilings) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let mut changed = [Entry::default(); Width::COUNT];
+        for ((place, width), entry) in places.iter().zip(widths(places)).zip(&mut changed) {
+            let Some(slot) = self.slots.get(*place as usize) else { continue };
+            *entry = slot.entry;
+            act(entry, limits.of(*width))?;
+        }
+        self.put(places, changed);
+        Ok(())
     }
 
     /// Does something to each entry of an address that there is a place for.
@@ -104,12 +117,7 @@ impl Table {
 
     /// Does something to the entries of a connection.
     pub(super) fn at(&mut self, places: &Places, mut act: impl FnMut(&mut Entry, Width)) {
-        // An address with one entry is narrow; with three, they are in the order of `all_of`.
-        let widths: &[Width] = match places {
-            [_, NOWHERE, _] => &[Width::Narrow],
-            _ => &[Width::Widest, Width::Wide, Width::Narrow],
-        };
-        for (place, width) in places.iter().zip(widths) {
+        for (place, width) in places.iter().zip(widths(places)) {
             let Some(slot) = self.slots.get_mut(*place as usize) else { continue };
             act(&mut slot.entry, *width);
             if slot.forgotten && !slot.entry.is_connected() {
@@ -219,6 +227,14 @@ impl Table {
         Ok(())
     }
 
+    fn put(&mut self, places: &Places, changed: [Entry; Width::COUNT]) {
+        for (place, entry) in places.iter().zip(changed) {
+            if let Some(slot) = self.slots.get_mut(*place as usize) {
+                slot.entry = entry;
+            }
+        }
+    }
+
     fn remove(&mut self, place: usize) {
         let Some(slot) = self.slots.try_remove(place) else { return };
         for kept in std::iter::once(&mut self.current).chain(&mut self.previous) {
@@ -235,6 +251,14 @@ impl Table {
                 kept.places.shrink_to(kept.places.len() * 2);
             }
         }
+    }
+}
+
+/// The widths of these entries: an address with one is narrow; three are in the order of [`Width::all_of`].
+const fn widths(places: &Places) -> &'static [Width] {
+    match places {
+        [_, NOWHERE, _] => &[Width::Narrow],
+        _ => &[Width::Widest, Width::Wide, Width::Narrow],
     }
 }
 

@@ -253,6 +253,40 @@ fn closes_for_cause_raise_the_price_of_the_next_handshake() {
     assert!(addresses.is_empty());
 }
 
+/// What a connection takes is what its address takes, at every width.
+#[test]
+fn a_connection_takes_the_handshakes_of_its_address() {
+    let day = SALT_LIFETIME.as_secs();
+    let asked = |through_guards: bool| {
+        let addresses = table(|limit| {
+            (limit.handshakes_per_10s, limit.faults) = (4, 2);
+            (limit.ipv6_56_factor, limit.ipv6_48_factor) = (2, 3);
+        });
+        let clients = [v4(1), v6(1, 1, 1), v6(1, 1, 2), v6(1, 1, 3), v6(1, 2, 1)];
+        let connect = |ip| (ip, addresses.connect(ip, at(0)).unwrap());
+        let guards: Vec<_> = clients.into_iter().map(connect).collect();
+        let mut answers = Vec::new();
+        for second in [0, 0, 0, 0, 0, 1, 5, 20, day, day] {
+            addresses.tend(at(second));
+            for (ip, guard) in &guards {
+                let guard = Some(guard).filter(|_| through_guards);
+                answers.push(guard.map_or_else(
+                    || addresses.handshake(*ip, at(second)),
+                    |guard| guard.handshake(at(second)),
+                ));
+            }
+            guards[0].1.blame(Close::Protocol, at(second));
+        }
+        answers.extend(clients.map(|ip| addresses.handshake(ip, at(day))));
+        answers
+    };
+    let answers = asked(false);
+    for quota in [Quota::Handshakes, Quota::Faults] {
+        assert!(answers.iter().any(|answer| quota_of(*answer) == Some(quota)), "{quota:?}");
+    }
+    assert_eq!(asked(true), answers);
+}
+
 #[test]
 fn a_whole_ipv6_site_answers_for_its_networks_but_later() {
     let addresses = table(|limit| (limit.faults, limit.ipv6_56_factor) = (1, 4));
