@@ -263,17 +263,21 @@ fn admit(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
 /// The same where rooms are shared. Without an answer nobody comes in.
 async fn admit_shared(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
     let shared = app.shared.as_ref().ok_or(Failure::Down)?;
+    // Kept until the place is taken, so that the room stays attached.
+    let door = app.hub.stay(&claims.room);
     shared.load(&claims.room).await?;
     if makes_room(app, claims) {
         let made = shared.create(&claims.room, None, *app.records.ceilings()).await?;
         count_made(app, made.new);
     }
-    // Held until the place is taken, so that the room stays attached.
-    let _door = match app.records.view(&claims.room) {
-        Some(view) if !view.closed => {
-            app.hub.enter(&claims.room).await.map_err(|_| Failure::Down)?
-        }
-        _ => None,
+    let is_open = app.records.view(&claims.room).is_some_and(|view| !view.closed);
+    let _door = if is_open && door.is_none() {
+        let door = app.hub.enter(&claims.room).await.map_err(|_| Failure::Down)?;
+        // What changed before the room was attached was told to others only.
+        shared.load(&claims.room).await?;
+        door
+    } else {
+        door
     };
     let reservation = take_place(app, claims, clock::now())?;
     if let Some(kid) = app.keys.kid(claims.kid).filter(|_| app.replay.is_some()) {

@@ -152,6 +152,14 @@ impl Hub {
         Ok(Some(door))
     }
 
+    /// Keeps the door of a room that is attached already: a change of its record is heard here from now on.
+    pub fn stay(self: &Arc<Self>, room: &RoomId) -> Option<Door> {
+        let room = self.rooms.get(room)?;
+        let shared = room.shared().filter(|shared| shared.is_attached())?;
+        shared.hold();
+        Some(Door::new(Arc::clone(self), Arc::clone(&room)))
+    }
+
     fn door(self: &Arc<Self>, room: &RoomId) -> Door {
         let entry = self.rooms.entry(*room).or_insert_with(|| self.open(room));
         if let Some(shared) = entry.shared() {

@@ -55,9 +55,14 @@ impl Shared {
         self.attached.get_or_try_init(|| self.bus.attach(topic)).await.copied()
     }
 
+    /// Whether it was attached.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached.initialized()
+    }
+
     /// Lets go of it; the room is not used any more.
     pub(super) fn detach(&self) {
-        if self.attached.initialized()
+        if self.is_attached()
             && let Some(topic) = self.topic()
         {
             self.bus.detach(&topic);

@@ -77,6 +77,53 @@ async fn a_room_of_one_node_is_a_room_of_all() {
     two.stop().await;
 }
 
+/// Two nodes, and rooms that one of them makes while the test lasts.
+async fn two_with_many_rooms(cluster: &Cluster) -> (TestRelay, TestRelay) {
+    let adjust = |config: &mut Config| {
+        let limit = &mut config.limit;
+        (limit.room_creates_per_min, limit.tokens_per_min) = (10_000, 10_000);
+        (limit.requests_per_min, limit.handshakes_per_10s) = (10_000, 10_000);
+    };
+    (cluster.node_with(adjust).await, cluster.node_with(adjust).await)
+}
+
+/// The welcome says it, or what comes behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_in_while_a_room_is_locked_knows_it() {
+    let cluster = Cluster::new();
+    let (one, two) = two_with_many_rooms(&cluster).await;
+    for _ in 0..100 {
+        let room = one.create_room().await;
+        // Owners come into locked rooms too.
+        let token = two.owner_token(&room).await;
+        let rule = room.rule("lock");
+        let (mut member, locked) =
+            tokio::join!(two.join_with(&token), one.post("/v1/owner", &rule));
+        assert_eq!(locked.status, 204);
+        if member.welcome["locked"] == false {
+            assert_eq!(member.control_of("room").await["locked"], true);
+        }
+    }
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_stays_who_comes_in_while_a_room_is_closed() {
+    let cluster = Cluster::new();
+    let (one, two) = two_with_many_rooms(&cluster).await;
+    for _ in 0..100 {
+        let room = one.create_room().await;
+        let token = two.token(&room).await;
+        let rule = room.rule("close");
+        let (mut member, closed) = tokio::join!(two.connect(&token), one.post("/v1/owner", &rule));
+        assert_eq!(closed.status, 204);
+        assert_eq!(closing(&mut member).await, 4002);
+    }
+    one.stop().await;
+    two.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_rules_from_any_node() {
     let cluster = Cluster::new();
