@@ -184,6 +184,9 @@ impl Hub {
         if self.is_draining() {
             return Err(Close::Restart);
         }
+        // The entry's lock is held from before the record is looked at until the seat is promised: nobody
+        // opens a room once it is closed, and none is retired between being found and being entered.
+        let entry = self.rooms.entry(*room);
         let view = self.records.view(room).ok_or(Close::TokenInvalid)?;
         if view.closed {
             return Err(Close::RoomClosed);
@@ -191,9 +194,7 @@ impl Hub {
         if view.locked && !grant.cap.contains(Cap::OWNER) {
             return Err(Close::RoomLocked);
         }
-        // The entry's lock is held until the seat is promised, so that a room cannot be retired
-        // between being found and being entered.
-        let entry = self.rooms.entry(*room).or_insert_with(|| self.open(room));
+        let entry = entry.or_insert_with(|| self.open(room));
         entry.reserve(view.options.members_max)?;
         let room = Arc::clone(&entry);
         drop(entry);
@@ -460,4 +461,45 @@ fn terms(config: &Config) -> Terms {
 /// How long the room will live, in whole seconds.
 const fn ttl_s(view: &View, now: Instant) -> u64 {
     view.expires_at.since(now).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::admission::records::RecordLimits;
+
+    /// Whoever is let in at the same moment is let into a room that is closed behind them.
+    #[test]
+    fn no_room_is_opened_once_it_is_closed() {
+        let config = Arc::new(Config::default());
+        let limits = RecordLimits::from(&*config);
+        let options = limits.ceilings;
+        let records = Arc::new(Records::new(limits));
+        let hub = Hub::new(config, Arc::new(Metrics::new()), Arc::clone(&records));
+        let both = Barrier::new(2);
+        let room = |n: u32| RoomId::new(&[n.to_be_bytes(); 4].concat()).unwrap();
+        let mut left_open = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..ROUNDS {
+                    both.wait();
+                    hub.close_room(&room(n), Instant::START);
+                    both.wait();
+                }
+            });
+            for n in 0..ROUNDS {
+                records.create(&room(n), None, options, Instant::START).unwrap();
+                both.wait();
+                let _seat = hub.reserve(&room(n), Grant { cap: Cap::SEND, session_s: None });
+                both.wait();
+                left_open += u32::from(hub.room(&room(n)).is_some());
+            }
+        });
+        assert_eq!(left_open, 0, "of {ROUNDS}");
+    }
+
+    /// Seconds of a debug build.
+    const ROUNDS: u32 = 20_000;
 }
