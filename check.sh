@@ -50,7 +50,7 @@ step_fmt() {
 step_clippy() {
   cargo clippy --locked --workspace --all-targets -- -D warnings
   # Not a target of `--all-targets`, for it is not one of `cargo test`.
-  cargo clippy --locked --test cluster -- -D warnings
+  cargo clippy --locked --workspace --test cluster -- -D warnings
 }
 
 step_test() {
@@ -62,8 +62,9 @@ step_doc() {
 }
 
 step_loom() {
-  # A cfg of our own, because tokio reacts to `loom`; other flags, so another folder.
-  RUSTFLAGS="--cfg lethewire_loom" CARGO_TARGET_DIR=$TARGET/loom \
+  # A cfg of our own, because tokio reacts to `loom`; other flags, so another folder. Compiling takes
+  # longer than running, so nothing is optimised.
+  RUSTFLAGS="--cfg lethewire_loom" CARGO_TARGET_DIR=$TARGET/loom CARGO_PROFILE_TEST_OPT_LEVEL=0 \
     cargo test --locked --lib --test loom_outbox loom_
 }
 
@@ -183,8 +184,9 @@ step_deploy() {
 step_cluster() {
   need_cluster
   need_release
-  # Each test has three relays and its Redis; more at a time would measure the machine.
-  cargo test --locked --test cluster -- --test-threads "${CLUSTER_TESTS:-4}" --nocapture
+  # Each test has three relays and its Redis; more at a time would measure the machine. Of the workspace,
+  # so that the libraries are those of the other tests.
+  cargo test --locked --workspace --test cluster -- --test-threads "${CLUSTER_TESTS:-4}" --nocapture
 }
 
 step_observability() {
