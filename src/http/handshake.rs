@@ -264,7 +264,7 @@ fn admit(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
 async fn admit_shared(app: &App, claims: &Claims) -> Result<Reservation, Refused> {
     let shared = app.shared.as_ref().ok_or(Failure::Down)?;
     // Kept until the place is taken, so that the room stays attached.
-    let door = app.hub.stay(&claims.room);
+    let door = app.hub.enter_if_attached(&claims.room);
     shared.load(&claims.room).await?;
     if makes_room(app, claims) {
         let made = shared.create(&claims.room, None, *app.records.ceilings()).await?;

@@ -152,8 +152,8 @@ impl Hub {
         Ok(Some(door))
     }
 
-    /// Keeps the door of a room that is attached already: a change of its record is heard here from now on.
-    pub fn stay(self: &Arc<Self>, room: &RoomId) -> Option<Door> {
+    /// The door of a room that is attached already: whatever changes in its record from now on is heard here.
+    pub fn enter_if_attached(self: &Arc<Self>, room: &RoomId) -> Option<Door> {
         let room = self.rooms.get(room)?;
         let shared = room.shared().filter(|shared| shared.is_attached())?;
         shared.hold();
@@ -500,6 +500,6 @@ mod tests {
         assert_eq!(left_open, 0, "of {ROUNDS}");
     }
 
-    /// Seconds of a debug build.
+    /// A second or two; the look that came too early left two to five rooms of so many open.
     const ROUNDS: u32 = 20_000;
 }
