@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use lethewire::metrics::Count;
 
-use crate::harness::{Answered, Talk, TestRelay, handshake, masked, soon};
+use crate::harness::{Answered, Talk, TestRelay, TestRoom, handshake, masked, soon};
 
 /// Says it before the relay, which has this thread only, can run.
 fn at_once(relay: &TestRelay, bytes: &[u8]) -> Talk {
@@ -90,5 +90,29 @@ async fn what_comes_with_a_handshake_is_heard_once() {
     for _ in 0..2 {
         assert_eq!(listener.data().await.payload, [7]);
     }
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn whichever_way_a_member_came_it_counts_for_its_address() {
+    let relay = TestRelay::start(|config| {
+        config.server.front_threads = 0;
+        config.limit.connections_per_address = 3;
+    })
+    .await;
+    let head = || handshake(&relay.mint(&TestRoom::new().id, "src"));
+    let at_once_whole = at_once(&relay, head().as_bytes());
+    let in_parts = late(&relay, head().as_bytes()).await;
+    let before = relay.count(Count::ConnectionsAccepted);
+    let mut whole_later = relay.talk().await;
+    relay.until("the connection", |now| now.count(Count::ConnectionsAccepted) > before).await;
+    whole_later.say(head()).await;
+    let mut members = [at_once_whole, in_parts, whole_later];
+    for member in &mut members {
+        assert_eq!(soon("an answer", member.answer()).await.status, 101);
+    }
+    let mut one_more = at_once(&relay, head().as_bytes());
+    assert_eq!(soon("an answer", one_more.answer()).await.status, 429);
+    drop(members);
     relay.stop().await;
 }
