@@ -24,7 +24,8 @@ pub struct Known {
 }
 
 impl Records {
-    /// Takes over what nodes share of a room that lives for `life` yet. Who is in it stays.
+    /// Takes over what nodes share of a room that lives for `life` yet, unless a later answer was here
+    /// before. Who is in it stays.
     ///
     /// # Errors
     ///
@@ -42,6 +43,9 @@ impl Records {
         let known = kept.records.get(room);
         if known.is_none() && kept.records.len() >= self.limits.rooms_max {
             return Err(Refused::Full);
+        }
+        if known.is_some_and(|known| is_overtaken(version, known.version)) {
+            return Ok(());
         }
         let told = Record {
             owner: shared.owner,
@@ -114,6 +118,16 @@ impl Kept {
     }
 }
 
+/// Whether an answer with this version is older than what is known. Answers come in order, but those who wait
+/// for them are not woken in order. A version begins as the time in microseconds and grows by one with each
+/// change, so what is much lower is no earlier state of the record: it was lost, and made anew where the clock is behind.
+const fn is_overtaken(version: u64, known: u64) -> bool {
+    version < known && known - version <= CHANGES_UNDER_WAY_MAX
+}
+
+/// More changes than one record sees while an answer is on its way to whoever waits for it.
+const CHANGES_UNDER_WAY_MAX: u64 = 1000;
+
 /// A third of the time that a record is kept for without a word, and not so rarely that a loss would
 /// go unnoticed for long.
 fn refresh_period(idle: Duration) -> Duration {
@@ -166,6 +180,22 @@ mod tests {
         assert!(records.expire(at(419)).is_empty());
         assert!(records.expire(at(420)) == [room(1)]);
         assert!(records.known(&room(1), at(420)).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_changes_nothing() {
+        let records = records();
+        let mut shared = record::Record::new(None, OPTIONS);
+        let mut install = |locked, version| {
+            shared.locked = locked;
+            records.install(&room(1), &shared, version, Duration::from_secs(500), at(0)).unwrap();
+            records.view(&room(1)).unwrap().locked
+        };
+        assert!(install(true, 5_000_001));
+        assert!(install(false, 5_000_000), "as it was before");
+        assert!(!install(false, 5_000_001), "the same again");
+        assert!(install(true, 5_000_002));
+        assert!(!install(false, 4_000_000), "another record, of a clock that is behind");
     }
 
     #[test]
