@@ -35,5 +35,5 @@ fn no_room_is_opened_once_it_is_closed() {
     assert_eq!(left_open, 0, "of {ROUNDS}");
 }
 
-/// A second or two; the look that came too early left two to five rooms of so many open.
+/// A second or two; with fewer the two do not surely meet in the moment that matters.
 const ROUNDS: u32 = 20_000;

@@ -20,6 +20,7 @@ use crate::metrics::{ConnectionGauge, Count, Refusal};
 /// A connection's place; giving it up makes room for another one.
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
+    /// A member's; until there is one the [`Caller`] has it.
     address: Option<AddressGuard>,
     _gauge: ConnectionGauge,
 }

@@ -14,6 +14,14 @@ fn at_once(relay: &TestRelay, bytes: &[u8]) -> Talk {
     Talk::over(tokio::net::TcpStream::from_std(stream).unwrap())
 }
 
+/// Says nothing, and the relay has it.
+async fn silent(relay: &TestRelay) -> Talk {
+    let before = relay.count(Count::ConnectionsAccepted);
+    let talk = relay.talk().await;
+    relay.until("the connection", |now| now.count(Count::ConnectionsAccepted) > before).await;
+    talk
+}
+
 /// Says it in two parts, of which the relay has read the first.
 async fn late(relay: &TestRelay, bytes: &[u8]) -> Talk {
     let before = relay.count(Count::ConnectionsAccepted);
@@ -67,9 +75,7 @@ async fn a_handshake_that_comes_whole_but_later_needs_no_library_either() {
     let relay = TestRelay::start(|_| ()).await;
     let room = relay.create_room().await;
     let head = handshake(&relay.token(&room).await);
-    let before = relay.count(Count::ConnectionsAccepted);
-    let mut talk = relay.talk().await;
-    relay.until("the connection", |now| now.count(Count::ConnectionsAccepted) > before).await;
+    let mut talk = silent(&relay).await;
     talk.say(&head).await;
     let answer = soon("an answer", talk.answer()).await;
     assert_eq!((answer.status, answer.header("date")), (101, None));
@@ -103,9 +109,7 @@ async fn whichever_way_a_member_came_it_counts_for_its_address() {
     let head = || handshake(&relay.mint(&TestRoom::new().id, "src"));
     let at_once_whole = at_once(&relay, head().as_bytes());
     let in_parts = late(&relay, head().as_bytes()).await;
-    let before = relay.count(Count::ConnectionsAccepted);
-    let mut whole_later = relay.talk().await;
-    relay.until("the connection", |now| now.count(Count::ConnectionsAccepted) > before).await;
+    let mut whole_later = silent(&relay).await;
     whole_later.say(head()).await;
     let mut members = [at_once_whole, in_parts, whole_later];
     for member in &mut members {
