@@ -54,6 +54,8 @@ step_clippy() {
 }
 
 step_test() {
+  need_redis
+  need_program script bsdutils
   cargo test --locked --workspace
 }
 
@@ -158,7 +160,8 @@ step_canary() {
 }
 
 step_docs() {
-  need_program unshare util-linux ip iproute2 systemctl systemd redis-server redis-server redis-cli redis-tools \
+  need_redis
+  need_program unshare util-linux ip iproute2 systemctl systemd \
     openssl openssl curl curl nft nftables haproxy haproxy update-ca-certificates ca-certificates \
     promtool prometheus amtool prometheus-alertmanager
   need_release
@@ -175,7 +178,8 @@ step_docs() {
 
 step_deploy() {
   need_deploy
-  need_program redis-server redis-server systemd-analyze systemd rpmbuild rpm objdump binutils \
+  need_redis
+  need_program systemd-analyze systemd rpmbuild rpm objdump binutils \
     openssl openssl unshare util-linux mount mount ip iproute2 groff groff-base
   need_release
   "$PYTHON_DEPLOY" tests/deploy/check.py
@@ -191,8 +195,8 @@ step_cluster() {
 
 step_observability() {
   need_python
-  need_program prometheus prometheus prometheus-alertmanager prometheus-alertmanager \
-    redis-server redis-server
+  need_redis
+  need_program prometheus prometheus prometheus-alertmanager prometheus-alertmanager
   need_release
   "$PYTHON" tests/observability/check.py
 }

@@ -65,21 +65,26 @@ without_services() {
   return "$status"
 }
 
-# Redis in all the ways that it is run in, a balancer, and a clock that can be made to jump.
+# Redis in all the ways that it is run in.
+need_redis() {
+  need_program redis-server redis-server redis-sentinel redis-sentinel redis-cli redis-tools
+}
+
+# Several relays on Redis, with a balancer, and a clock that can be made to jump.
 need_cluster() {
   # Debian has the balancer where only root looks.
   PATH=$PATH:/usr/sbin
-  need_program redis-server redis-server redis-sentinel redis-sentinel redis-cli redis-tools \
-    faketime faketime setpriv util-linux haproxy haproxy
+  need_redis
+  need_program openssl openssl faketime faketime setpriv util-linux haproxy haproxy
 }
 
 # An engine for containers, and what its images are made of here.
 need_container() {
   # Debian has some of them where only root looks.
   PATH=$PATH:/usr/sbin
+  need_redis
   need_program dockerd docker.io docker-compose docker-compose iptables iptables gcc gcc \
-    redis-server redis-server redis-cli redis-tools caddy caddy busybox busybox-static \
-    openssl openssl ss iproute2 unshare util-linux chromium chromium \
+    caddy caddy busybox busybox-static openssl openssl ss iproute2 unshare util-linux chromium chromium \
     prometheus prometheus prometheus-alertmanager prometheus-alertmanager
   [[ -e /etc/ssl/certs/ca-certificates.crt ]] || install_packages ca-certificates
   # It has little to do: optimising it would take longer than it runs.
