@@ -95,6 +95,7 @@ pub struct Server {
     pub worker_threads: u32,
     pub front_threads: u32,
     pub listen_backlog: u32,
+    pub defer_accept_s: u32,
     pub reuse_port: bool,
     pub shutdown_timeout_s: u32,
     pub drain_rate_per_s: u32,

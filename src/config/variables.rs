@@ -47,6 +47,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("WORKER_THREADS", "server.worker_threads", Integer(0, 1024)),
     variable("FRONT_THREADS", "server.front_threads", Integer(0, 1024)),
     variable("LISTEN_BACKLOG", "server.listen_backlog", Integer(1, 65_535)),
+    variable("DEFER_ACCEPT_S", "server.defer_accept_s", Integer(0, 60)),
     variable("REUSE_PORT", "server.reuse_port", Bool),
     variable("SHUTDOWN_TIMEOUT", "server.shutdown_timeout_s", Integer(1, 3600)),
     variable("DRAIN_RATE_PER_S", "server.drain_rate_per_s", Integer(1, 1_000_000)),

@@ -46,6 +46,7 @@ impl Listeners {
         };
         let members = open(passed.members, server.listen(), server.listen_backlog)?;
         outlast(&members, config.limit.user_timeout())?;
+        wait_for_words(&members, server.defer_accept_s)?;
         let operations = match (passed.operations, server.ops_listen) {
             (None, None) => None,
             (Some(passed), _) => Some(adopt(passed, operators_max)?),
@@ -161,6 +162,21 @@ fn outlast(_listener: &TcpListener, _limit: Option<Duration>) -> io::Result<()> 
     Ok(())
 }
 
+/// Has the kernel keep a connection for as long as its client says nothing, and for so many seconds at most:
+/// what is accepted has something to read. Always set, because a socket that was passed in may have it.
+#[cfg(target_os = "linux")]
+fn wait_for_words(listener: &TcpListener, seconds: u32) -> io::Result<()> {
+    let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+    Ok(nix::sys::socket::setsockopt(listener, option::DeferAccept, &seconds)?)
+}
+
+/// Elsewhere a connection is accepted before its client has said anything.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "setting the option can fail, where there is one")]
+fn wait_for_words(_listener: &TcpListener, _seconds: u32) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes a listening socket deaf to SYN segments, and to nothing else: handshakes that have begun go on,
 /// and so do the connections, which inherit it. A client that is not heard tries again after a second
 /// (RFC 6298, section 2), and finds this socket closed and the other one open.
@@ -195,3 +211,19 @@ fn let_none_begin(_socket: &OwnedFd) -> io::Result<()> {
 /// How long connections that have begun may take until they are here and have said what they want:
 /// several round trips, and well below the second after which a client sends its SYN again.
 const LEAVE_TIME: Duration = Duration::from_millis(700);
+
+/// What the other libraries have no call for. The unsafe call is the macro's: it passes an integer.
+#[cfg(target_os = "linux")]
+mod option {
+    use nix::libc::{self, IPPROTO_TCP, TCP_DEFER_ACCEPT, c_int};
+    use nix::{setsockopt_impl, sockopt_impl};
+
+    sockopt_impl!(
+        /// Seconds that a connection may be silent until it is accepted: tcp(7).
+        DeferAccept,
+        SetOnly,
+        IPPROTO_TCP,
+        TCP_DEFER_ACCEPT,
+        c_int
+    );
+}

@@ -72,7 +72,7 @@ async fn a_handshake_that_is_there_at_once_is_answered_as_one_that_comes_late() 
 
 #[tokio::test]
 async fn a_handshake_that_comes_whole_but_later_needs_no_library_either() {
-    let relay = TestRelay::start(|_| ()).await;
+    let relay = TestRelay::start(|config| config.server.defer_accept_s = 0).await;
     let room = relay.create_room().await;
     let head = handshake(&relay.token(&room).await);
     let mut talk = silent(&relay).await;
@@ -103,6 +103,7 @@ async fn what_comes_with_a_handshake_is_heard_once() {
 async fn whichever_way_a_member_came_it_counts_for_its_address() {
     let relay = TestRelay::start(|config| {
         config.server.front_threads = 0;
+        config.server.defer_accept_s = 0;
         config.limit.connections_per_address = 3;
     })
     .await;
@@ -118,5 +119,27 @@ async fn whichever_way_a_member_came_it_counts_for_its_address() {
     let mut one_more = at_once(&relay, head().as_bytes());
     assert_eq!(soon("an answer", one_more.answer()).await.status, 429);
     drop(members);
+    relay.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_says_nothing_is_let_in_later_than_who_does() {
+    const LET_IN: Count = Count::ConnectionsAccepted;
+    let keeps = async |seconds| {
+        TestRelay::start(move |config| config.server.defer_accept_s = seconds).await
+    };
+    let relay = keeps(60).await;
+    let (mut silent, mut other) = (relay.talk().await, relay.talk().await);
+    for (talk, let_in) in [(&mut other, 1), (&mut silent, 2)] {
+        talk.say("GET /live HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(soon("an answer", talk.answer()).await.status, 200);
+        assert_eq!(relay.count(LET_IN), let_in);
+    }
+    relay.stop().await;
+
+    let relay = keeps(1).await;
+    let _silent = relay.talk().await;
+    relay.until("the silent one", |now| now.count(LET_IN) == 1).await;
     relay.stop().await;
 }
