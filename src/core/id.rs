@@ -5,6 +5,8 @@
 //! wire. A name is parsed once, strictly, where it comes in: base64url without padding, and only
 //! the one canonical spelling of each value.
 
+use std::hash::{Hash, Hasher};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -46,7 +48,7 @@ pub fn eight_to_base64url(bytes: [u8; 8]) -> [u8; 11] {
 ///
 /// In open rooms the name is a hash of the room's certificate (16 bytes); in backend mode the
 /// application picks it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoomId {
     /// Zero behind `len`.
     bytes: [u8; Self::LEN_MAX],
@@ -87,13 +89,26 @@ impl RoomId {
     }
 }
 
+/// In one piece, and nothing but the name: a hash is most of what looking for a room costs.
+impl Hash for RoomId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.as_bytes());
+    }
+}
+
 /// Declares an identifier of a fixed number of bytes.
 macro_rules! fixed_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         #[repr(align(8))] // So that it is moved as words, also within something else.
         pub struct $name([u8; Self::LEN]);
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write(&self.0);
+            }
+        }
 
         impl $name {
             /// Length of the binary form, in bytes.

@@ -386,9 +386,15 @@ impl Hub {
         self.rooms.get(room).map(|entry| Arc::clone(&entry))
     }
 
-    /// A room as its record has it, or as it was `known` to be: without a record it is about to end.
-    fn view(&self, room: &RoomId, known: View) -> View {
-        self.records.view(room).unwrap_or(known)
+    /// A room as its record has it; without one it is about to end.
+    fn view(&self, room: &RoomId, now: Instant) -> View {
+        let ending = || View {
+            options: *self.records.ceilings(),
+            locked: true,
+            closed: true,
+            expires_at: now,
+        };
+        self.records.view(room).unwrap_or_else(ending)
     }
 
     fn end_room(&self, room: &RoomId, now: Instant) {

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::admission::records::View;
 use crate::clock;
 use crate::core::admission::PaddingPolicy;
 use crate::core::close::Close;
@@ -55,16 +54,17 @@ impl Reservation {
     ///
     /// Dropping the future takes the join back; who has heard of it hears that the member left.
     pub async fn sit(mut self, session: &Arc<Session>, now: Instant) -> Result<Seat, Close> {
-        let mut view = self.hub.records.view(&self.room.id).ok_or(Close::RoomClosed)?;
         let member = MemberId::from_bytes(random::bytes());
         if self.room.shared().is_some() {
             // Boxed, so that a connection's state does not grow where there is no bus.
-            return Box::pin(self.sit_in_shared(member, session, view, now)).await;
+            return Box::pin(self.sit_in_shared(member, session, now)).await;
         }
         let Self { hub, room, grant, .. } = &self;
+        let mut padding = hub.records.ceilings().padding;
         let welcome = |seq, members: &mut dyn Iterator<Item = MemberId>| {
             // Looked at by whoever has the room's order: what changes later is told behind the welcome.
-            view = hub.view(&room.id, view);
+            let view = hub.view(&room.id, now);
+            padding = view.options.padding;
             hub.welcome(member, room.epoch, seq, members, grant.cap, &view, now)
         };
         let hears = grant.cap.contains(Cap::RECEIVE);
@@ -72,20 +72,19 @@ impl Reservation {
         self.is_spent = true;
         let (speaker, duty) = joined?;
         self.is_seated = true;
-        Ok(self.seat(speaker, duty, &view))
+        Ok(self.seat(speaker, duty, padding))
     }
 
     async fn sit_in_shared(
         mut self,
         member: MemberId,
         session: &Arc<Session>,
-        view: View,
         now: Instant,
     ) -> Result<Seat, Close> {
         let shared = self.room.shared().ok_or(Close::Bug)?;
         let (hub, id, cap) = (Arc::clone(&self.hub), self.room.id, self.grant.cap);
         let welcome: Greeting = Box::new(move |epoch, seq, members| {
-            let view = hub.view(&id, view);
+            let view = hub.view(&id, now);
             hub.welcome(member, epoch, seq, members, cap, &view, now)
         });
         let hears = cap.contains(Cap::RECEIVE);
@@ -96,11 +95,11 @@ impl Reservation {
         let seat = seating?.done().await?;
         self.is_seated = true;
         self.hub.metrics.add(Count::Joins, 1);
-        let view = self.hub.view(&self.room.id, view);
-        Ok(self.seat(Speaker { seat, member }, Duty::None, &view))
+        let padding = self.hub.view(&self.room.id, now).options.padding;
+        Ok(self.seat(Speaker { seat, member }, Duty::None, padding))
     }
 
-    fn seat(&self, speaker: Speaker, duty: Duty, view: &View) -> Seat {
+    fn seat(&self, speaker: Speaker, duty: Duty, padding: PaddingPolicy) -> Seat {
         Seat {
             hub: Arc::clone(&self.hub),
             room: Arc::clone(&self.room),
@@ -108,7 +107,7 @@ impl Reservation {
             duty,
             fanout: Bucket::default(),
             cap: self.grant.cap,
-            padding: view.options.padding,
+            padding,
             is_warned: false,
             _gauge: self.hub.metrics.member_joined(),
         }
