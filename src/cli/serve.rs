@@ -26,7 +26,7 @@ pub(super) fn run(file: Option<&Path>, hardened: &io::Result<()>) -> ExitCode {
         Err(code) => return code,
     };
     telemetry::init(&loaded.config);
-    loaded.notes.extend(notes(&loaded.config, hardened));
+    loaded.notes.extend(notes(&loaded.config, hardened, files_for(&loaded.config)));
     let passed = match Passed::take() {
         Ok(passed) => passed,
         Err(error) => {
@@ -47,12 +47,20 @@ pub(super) fn run(file: Option<&Path>, hardened: &io::Result<()>) -> ExitCode {
     code
 }
 
+/// Prepares for as many open files as there may be. Returns how many that is where it is less than the
+/// configured connections take.
+fn files_for(config: &Config) -> Option<u64> {
+    let wanted = u64::from(config.limit.connections) + FILES_BESIDE_CONNECTIONS;
+    let few = harden::raise_file_limit().filter(|limit| *limit < wanted);
+    // Without, they are made room for as they come.
+    let _ = harden::make_room_for_files(few.unwrap_or(wanted));
+    few
+}
+
 /// What this process was not allowed to do.
-fn notes(config: &Config, hardened: &io::Result<()>) -> Vec<Note> {
+fn notes(config: &Config, hardened: &io::Result<()>, few_files: Option<u64>) -> Vec<Note> {
     let connections = config.limit.connections;
-    let few = harden::raise_file_limit()
-        .filter(|limit| *limit < u64::from(connections) + FILES_BESIDE_CONNECTIONS)
-        .map(|limit| Note::FewFiles { limit, connections });
+    let few = few_files.map(|limit| Note::FewFiles { limit, connections });
     let exposed = hardened.is_err().then_some(Note::NotHardened);
     let blind = no_memory_reading(config, resident_bytes());
     few.into_iter().chain(exposed).chain(blind).collect()
@@ -299,16 +307,16 @@ mod tests {
     fn what_the_process_may_not_do_is_noted() {
         let mut config = Config::default();
         config.limit.connections = 1;
-        assert_eq!(notes(&config, &Ok(())), []);
-        assert_eq!(
-            notes(&config, &Err(io::ErrorKind::PermissionDenied.into())),
-            [Note::NotHardened]
-        );
-        config.limit.connections = u32::MAX;
-        let few = notes(&config, &Ok(()));
-        assert!(
-            few.is_empty() || matches!(few[..], [Note::FewFiles { connections: u32::MAX, .. }])
-        );
+        assert_eq!(files_for(&config), None);
+        assert_eq!(notes(&config, &Ok(()), None), []);
+        let denied = Err(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(notes(&config, &denied, None), [Note::NotHardened]);
+        let few = Note::FewFiles { connections: 1, limit: 2 };
+        assert_eq!(notes(&config, &Ok(()), Some(2)), [few]);
+        if let Some(limit) = harden::raise_file_limit().filter(|limit| *limit <= 1 << 20) {
+            config.limit.connections = u32::try_from(limit).unwrap();
+            assert_eq!(files_for(&config), Some(limit), "there are others beside connections");
+        }
     }
 
     #[test]

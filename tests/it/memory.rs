@@ -69,11 +69,16 @@ impl Process {
 
     /// Resident memory, in bytes.
     fn resident(&self) -> u64 {
+        let line = self.status("VmRSS:");
+        line.strip_suffix(" kB").expect("in kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// What the kernel says of it in this line.
+    fn status(&self, name: &str) -> String {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-        let kilobytes = line.trim().strip_suffix(" kB").expect("in kB").parse::<u64>().unwrap();
-        kilobytes * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.trim().to_owned()
     }
 
     /// A metric at this moment.
@@ -113,6 +118,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn nobody_waits_for_a_larger_table_of_files() {
+    // As many as a process with few files has, doubled a few times, is less.
+    let size = Process::start().status("FDSize:").parse::<u32>().unwrap();
+    assert!(size >= 4096, "{size}");
 }
 
 /// Lets a few and then a crowd make an attack, and looks at what each of the crowd costs.
