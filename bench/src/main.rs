@@ -163,6 +163,7 @@ fn make(
         wrapper: setting.wrap.clone(),
     };
     let commit = built::commit_of(&places.programs.join("lethewire"));
+    process::make_room_for_files()?;
     let maker = Maker {
         session: Session::now(commit, &setting.cores, &setting.generator_cores),
         threads: process::pin(&setting.generator_cores)?,

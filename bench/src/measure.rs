@@ -166,9 +166,11 @@ fn idle(place: Place<'_>, plan: &Plan) -> Result<Found, Fault> {
     let (outcome, meter) = load(place, plan)?;
     let connections = f64::from(plan.rooms) * f64::from(plan.members);
     let (from, to) = (meter.at(Moment::BeforeConnect)?, meter.at(Moment::Connected)?);
+    let cpu_s = to.cpu_s - from.cpu_s;
     Ok(Found {
         joins_per_s: connections / outcome.connect_s,
-        cpu_us_per_join: 1e6 * (to.cpu_s - from.cpu_s) / connections,
+        cpu_us_per_join: 1e6 * cpu_s / connections,
+        cpu_cores: cpu_s / outcome.connect_s,
         resident_mib: to.resident / MIB,
         bytes_per_connection: (to.resident - from.resident) / connections,
         ..Found::default()

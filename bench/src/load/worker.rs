@@ -178,7 +178,8 @@ impl<'a, D: Dialect> Worker<'a, D> {
             if inside == opened || self.shared.phase() == EXIT {
                 return Ok(());
             }
-            self.poll_events(events, NAP)?;
+            // Never asleep here either: a server pays for waking its clients.
+            self.poll_events(events, Duration::ZERO)?;
             for event in events.iter() {
                 let number = event.token().0;
                 if event.is_writable() {

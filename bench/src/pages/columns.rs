@@ -68,7 +68,7 @@ const DEAF: Column =
 
 pub(super) fn columns(workload: &Workload) -> Vec<Column> {
     match workload.kind {
-        Kind::Idle(..) => vec![MEMORY, JOINS, JOIN_CPU, RESIDENT],
+        Kind::Idle(..) => vec![MEMORY, JOINS, JOIN_CPU, BUSY, RESIDENT],
         Kind::Churn(..) => vec![JOINS, JOIN_CPU, RESIDENT],
         Kind::Talk(Talk { rooms: 1, senders: 1, .. }) => vec![P50, P99, CPU],
         Kind::Talk(Talk { deaf_one_in: 1.., .. }) => {
