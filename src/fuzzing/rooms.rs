@@ -15,7 +15,7 @@ use crate::core::id::RoomId;
 use crate::core::limit::Instant;
 use crate::core::secret::Secret32;
 use crate::core::token::Cap;
-use crate::hub::{Grant, Hub, Reservation};
+use crate::hub::{Grant, Hub, Reservation, Sweep};
 use crate::metrics::Metrics;
 
 /// Whatever happens to rooms in whatever order, records and seats are what the model says.
@@ -176,7 +176,8 @@ impl History {
         let ended: Vec<u8> =
             self.papers.iter().filter(|(_, paper)| over(paper)).map(|(room, _)| *room).collect();
         if let Some(hub) = &self.hub {
-            hub.sweep(at(self.now));
+            let mut sweep = Sweep::default();
+            while hub.sweep(&mut sweep, at(self.now)) {}
         } else {
             let expired = self.records.expire(at(self.now));
             assert_eq!(expired.len(), ended.len(), "expire");

@@ -46,7 +46,7 @@ use session::{Periods, Sessions};
 pub use errands::Errand;
 pub use log::Unsent;
 pub use seat::{Connected, Door, Reservation, Seat};
-pub use session::Session;
+pub use session::{Session, Sweep};
 
 /// All rooms and connections of this node.
 pub struct Hub {
@@ -317,10 +317,13 @@ impl Hub {
         }
     }
 
-    /// What time does, to be called once a second: heartbeats, stalled sockets, sessions and rooms
-    /// whose time is over.
-    pub fn sweep(&self, now: Instant) {
-        self.sessions.sweep(&mut self.random(), &self.metrics, now);
+    /// One step of what time does, to be begun once a second: heartbeats, stalled sockets, sessions and rooms
+    /// whose time is over. Returns whether there is more of it, before which others have their turn.
+    #[must_use = "what time does is done when there is no more of it"]
+    pub fn sweep(&self, at: &mut Sweep, now: Instant) -> bool {
+        if self.sessions.sweep(at, &mut self.random(), &self.metrics, now) {
+            return true;
+        }
         for room in self.records.expire(now) {
             self.metrics.add(Count::RecordsExpired, 1);
             self.metrics.room_did(RoomOperation::Expire);
@@ -329,6 +332,7 @@ impl Hub {
         if self.common.bus.is_some() {
             self.tend_shared(now);
         }
+        false
     }
 
     fn tend_shared(&self, now: Instant) {

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::core::limit::Instant;
 use crate::http::{self, App, Status};
+use crate::hub::Sweep;
 use crate::metrics::{Count, Level};
 use crate::telemetry;
 
@@ -20,10 +21,13 @@ pub(super) async fn sweep(app: Arc<App>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut down_for = None;
     let mut turns = Turns::new();
+    let mut swept = Sweep::default();
     loop {
         tick.tick().await;
+        while hub.sweep(&mut swept, clock::now()) {
+            tokio::task::yield_now().await;
+        }
         let now = clock::now();
-        hub.sweep(now);
         watch_memory(&app);
         watch_bus(&app, &mut down_for);
         turns.watch(&app, now);

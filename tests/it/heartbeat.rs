@@ -51,6 +51,28 @@ async fn who_answers_no_ping_is_lost() {
     relay.stop().await;
 }
 
+#[tokio::test]
+async fn a_sweep_in_many_steps_misses_nobody() {
+    // A step is 512 connections.
+    const CROWD: u64 = 1200;
+    let relay = TestRelay::start(|config| {
+        config.heartbeat.ping_interval_ms = 1000;
+        config.heartbeat.misses = 1;
+        config.feature.ip_tracking = false;
+    })
+    .await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD / 10 {
+        let room = relay.create_room().await;
+        for _ in 0..10 {
+            // They read nothing, and so answer nothing.
+            crowd.push(relay.join(&room).await);
+        }
+    }
+    relay.until("all are lost", |totals| totals.count(Count::HeartbeatsLost) == CROWD).await;
+    relay.stop().await;
+}
+
 const fn role() -> tokio_tungstenite::tungstenite::protocol::Role {
     tokio_tungstenite::tungstenite::protocol::Role::Client
 }
