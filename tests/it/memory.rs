@@ -123,9 +123,9 @@ impl Drop for Process {
 #[test]
 #[cfg(target_os = "linux")]
 fn nobody_waits_for_a_larger_table_of_files() {
-    // As many as a process with few files has, doubled a few times, is less.
+    // A process begins with 64 or 256, and the relay has some thirty files open.
     let size = Process::start().status("FDSize:").parse::<u32>().unwrap();
-    assert!(size >= 4096, "{size}");
+    assert!(size >= 1024, "{size}");
 }
 
 /// Lets a few and then a crowd make an attack, and looks at what each of the crowd costs.
