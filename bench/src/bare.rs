@@ -194,14 +194,13 @@ impl Rooms {
     }
 }
 
-/// In pieces that the compiler makes vectors of.
+/// In pieces of a size that the compiler knows and makes vectors of.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let wide: [u8; 32] = std::array::from_fn(|i| mask[i % 4]);
-    for piece in payload.chunks_mut(32) {
-        for (byte, key) in piece.iter_mut().zip(wide) {
-            *byte ^= key;
-        }
-    }
+    let apply = |piece: &mut [u8]| piece.iter_mut().zip(wide).for_each(|(byte, key)| *byte ^= key);
+    let (pieces, rest) = payload.as_chunks_mut::<32>();
+    pieces.iter_mut().for_each(|piece| apply(piece));
+    apply(rest);
 }
 
 fn put_head(out: &mut Vec<u8>, len: usize) {
