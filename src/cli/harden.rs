@@ -1,4 +1,4 @@
-//! Keeps what is in this process' memory in this process.
+//! What a process asks of the kernel before it serves: to keep its memory to itself, and room for files.
 
 use std::io;
 use std::os::fd::RawFd;
