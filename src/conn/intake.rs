@@ -33,8 +33,9 @@ pub(super) struct Intake {
     broken: bool,
 }
 
-/// Size of a worker's scratch buffer: what one read can bring.
-const SCRATCH_BYTES: usize = 128 * 1024;
+/// Size of a worker's scratch buffer: what one read can bring. Several of the largest messages that are
+/// allowed by default: of whatever is cut off at its end, the beginning is copied and the rest a read of its own.
+const SCRATCH_BYTES: usize = 256 * 1024;
 /// From this size on an incomplete frame is completed in place.
 const LARGE_BYTES: usize = 8 * 1024;
 /// Most that is set aside for bytes which were announced and have not come yet.
