@@ -87,6 +87,10 @@ def started(user):
         {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": nothing, "CapBnd": nothing},
         "what it may do",
     )
+    # Threads for newcomers stand behind those for members: field 19 of proc_pid_stat(5).
+    threads = [(task / "stat").read_text().rpartition(")") for task in (process / "task").iterdir()]
+    niceness = {name.partition("(")[2]: int(rest.split()[16]) for name, _, rest in threads}
+    expect((niceness["lethewire-front"], niceness["lethewire"]), (5, 0), "priorities")
     # Its own view of the file system: nothing of root's, nothing to write.
     mounts = (process / "mountinfo").read_text()
     root = [line.split()[5] for line in mounts.splitlines() if line.split()[4] == "/"]
