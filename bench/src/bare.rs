@@ -27,11 +27,19 @@ struct Room {
 /// All rooms.
 #[derive(Default)]
 pub struct Rooms {
+    /// Bytes that stand in front of each payload on its way to the members.
+    extra: usize,
     rooms: Vec<Room>,
     marked: Vec<usize>,
 }
 
 impl Rooms {
+    /// Rooms in which so many bytes stand in front of each payload on its way to the members.
+    #[must_use]
+    pub fn with_extra(extra: usize) -> Self {
+        Self { extra, ..Self::default() }
+    }
+
     /// Takes whole requests and frames off a connection's input, and says how many bytes those were;
     /// none if the connection is over. `room` is none until the connection is in one.
     pub fn take(
@@ -131,7 +139,7 @@ impl Rooms {
             self.marked.push(room);
         }
         let from = batch.len();
-        put_head(batch, len);
+        put_head(batch, len, self.extra);
         batch.extend_from_slice(payload);
         own.push((id, from, batch.len()));
         if batch.len() >= BATCH_BYTES {
@@ -157,7 +165,7 @@ impl Rooms {
         let mut own_rest = &own[..];
         let mut head = Vec::new();
         if let Some((_, payload)) = large {
-            put_head(&mut head, payload.len());
+            put_head(&mut head, payload.len(), self.extra);
         }
         members.sort_unstable();
         let mut parts = Vec::new();
@@ -203,7 +211,8 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     apply(rest);
 }
 
-fn put_head(out: &mut Vec<u8>, len: usize) {
+fn put_head(out: &mut Vec<u8>, payload: usize, extra: usize) {
+    let len = payload + extra;
     out.push(0x82);
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(short), _) if short < 126 => out.push(short),
@@ -216,4 +225,5 @@ fn put_head(out: &mut Vec<u8>, len: usize) {
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
+    out.resize(out.len() + extra, 0);
 }

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
-use crate::dialect::lethewire::Lethewire;
+use crate::dialect::lethewire::{Lethewire, RELAY_HEAD};
 use crate::dialect::mqtt::Mqtt;
 use crate::dialect::nats::Nats;
 use crate::dialect::nchan::Nchan;
@@ -34,7 +34,9 @@ pub enum Peer {
     Lethewire,
     /// A bare server on epoll, one thread: the physical limit.
     Epoll,
-    /// The same on io_uring.
+    /// The same with frames as long as the relay's, which says [`RELAY_HEAD`] bytes of who spoke.
+    EpollHeads,
+    /// The bare server on io_uring.
     Uring,
     /// uWebSockets, driven through its C interface.
     Uws,
@@ -73,6 +75,7 @@ impl Peer {
         match self {
             Self::Lethewire => "Lethewire",
             Self::Epoll => "bare epoll",
+            Self::EpollHeads => "bare epoll, as many bytes",
             Self::Uring => "bare io_uring",
             Self::Uws => "uWebSockets",
             Self::Bun => "Bun",
@@ -83,6 +86,11 @@ impl Peer {
             Self::SocketIo => "socket.io (Node)",
             Self::Sockudo => "sockudo",
         }
+    }
+
+    /// Whether it is one of those that show what the kernel allows.
+    pub const fn is_bare(self) -> bool {
+        matches!(self, Self::Epoll | Self::EpollHeads | Self::Uring)
     }
 
     /// What it says of its version, and what of it is used.
@@ -99,6 +107,10 @@ impl Peer {
         match self {
             Self::Lethewire => said_by(&text(places.programs.join("lethewire")), &["--version"]),
             Self::Epoll => "bench/src/bin/epoll.rs".into(),
+            Self::EpollHeads => format!(
+                "the same, with {RELAY_HEAD} bytes in front of each payload, as many as the relay says of \
+                 its sender and its number"
+            ),
             Self::Uring => "bench/src/bin/uring.rs".into(),
             Self::Uws => {
                 let listed = said_by(
@@ -145,8 +157,9 @@ impl Peer {
     ) -> Result<Outcome, Fault> {
         match self {
             Self::Lethewire => load::run(&Lethewire { addr }, addr, plan, watch),
+            Self::EpollHeads => load::run(&Plain { extra: RELAY_HEAD }, addr, plan, watch),
             Self::Epoll | Self::Uring | Self::Uws | Self::Bun | Self::Ws => {
-                load::run(&Plain, addr, plan, watch)
+                load::run(&Plain::default(), addr, plan, watch)
             }
             Self::Nchan => load::run(&Nchan, addr, plan, watch),
             Self::Nats => load::run(&Nats, addr, plan, watch),
@@ -169,8 +182,9 @@ impl Peer {
     ) -> Result<churn::Outcome, Fault> {
         match self {
             Self::Lethewire => churn::run(&Lethewire { addr }, addr, plan, watch),
+            Self::EpollHeads => churn::run(&Plain { extra: RELAY_HEAD }, addr, plan, watch),
             Self::Epoll | Self::Uring | Self::Uws | Self::Bun | Self::Ws => {
-                churn::run(&Plain, addr, plan, watch)
+                churn::run(&Plain::default(), addr, plan, watch)
             }
             Self::Nchan => churn::run(&Nchan, addr, plan, watch),
             Self::Nats => churn::run(&Nats, addr, plan, watch),

@@ -181,6 +181,9 @@ pub fn growth() -> Vec<(&'static str, Vec<(u32, Workload)>)> {
 
 /// The relay, what the kernel allows, and the fastest.
 const FAST: &[Peer] = &[Peer::Lethewire, Peer::Epoll, Peer::Uring, Peer::Uws, Peer::Bun];
+/// The same where so much is under way that what a frame weighs can be told.
+const DEEP: &[Peer] =
+    &[Peer::Lethewire, Peer::Epoll, Peer::EpollHeads, Peer::Uring, Peer::Uws, Peer::Bun];
 /// The same where one bare server says enough.
 const USUAL: &[Peer] = &[Peer::Lethewire, Peer::Epoll, Peer::Uws, Peer::Bun];
 /// All.
@@ -214,7 +217,8 @@ impl Workload {
     pub fn peers(&self) -> &'static [Peer] {
         match self.name.as_str() {
             "W1" | "W1-middle" | "W2-short" | "W4" | "W5" => ALL,
-            "W1b" | "W2" | "W3" => FAST,
+            "W1b" | "W2" => DEEP,
+            "W3" => FAST,
             "W6" | "W6-flood" => &[Peer::Lethewire, Peer::Uws, Peer::Bun],
             _ if self.is_growth() => &[Peer::Lethewire, Peer::Epoll],
             _ => USUAL,
@@ -226,7 +230,8 @@ impl Workload {
     /// which is short, the best of all is looked for.
     pub fn rounds(&self, peer: Peer, rounds: u32) -> u32 {
         const AIMED_AT: [&str; 8] = ["W1", "W1-middle", "W1b", "W2", "W3", "W4-alone", "W5", "W6"];
-        if !USUAL.contains(&peer) && self.name != "W5" {
+        let is_close = USUAL.contains(&peer) || peer == Peer::EpollHeads;
+        if !is_close && self.name != "W5" {
             1
         } else if AIMED_AT.contains(&self.name.as_str()) {
             rounds

@@ -1,5 +1,6 @@
 //! The least that a correct WebSocket fan-out can be on epoll: one thread, no limits, no tokens, no
-//! heartbeat. It stands for the physical limit in BENCHMARKS.md. `bench-epoll <port>`.
+//! heartbeat. It stands for the physical limit in BENCHMARKS.md. `bench-epoll <port> [<bytes>]`: so many
+//! stand in front of each payload on its way to the members, none if it is not said.
 //!
 //! All messages of one round of epoll are gathered per room and written to each member at once,
 //! without the member's own.
@@ -28,7 +29,6 @@ struct Conns {
     free: Vec<usize>,
 }
 
-#[derive(Default)]
 struct Server {
     conns: Conns,
     rooms: Rooms,
@@ -43,12 +43,15 @@ impl Wire for Conns {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = std::env::args().nth(1).ok_or("usage: bench-epoll <port>")?.parse()?;
+    const USAGE: &str = "usage: bench-epoll <port> [<bytes in front of each payload>]";
+    let mut arguments = std::env::args().skip(1);
+    let port: u16 = arguments.next().ok_or(USAGE)?.parse()?;
+    let extra = arguments.next().map_or(Ok(0), |bytes| bytes.parse())?;
     let mut listener = TcpListener::bind(([127, 0, 0, 1], port).into())?;
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
-    let mut server = Server::default();
+    let mut server = Server { conns: Conns::default(), rooms: Rooms::with_extra(extra) };
     let mut scratch = vec![0; SCRATCH_BYTES];
     loop {
         match poll.poll(&mut events, None) {

@@ -15,7 +15,7 @@ use crate::Fault;
 use crate::websocket::{self, CLOSE};
 
 /// Bytes that the relay puts before every payload.
-const RELAY_HEAD: usize = 20;
+pub const RELAY_HEAD: usize = 20;
 /// SEND, no flags, reference 0.
 const SEND: [u8; 4] = [0x01, 0, 0, 0];
 /// Connections that get tokens side by side.

@@ -1,14 +1,17 @@
 //! The protocol of the small servers in `bench/peers/`: a WebSocket at `/<room>`, one text frame
 //! that says hello once the connection is in its room, and then every binary message goes to all
-//! others in the room as it is.
+//! others in the room as it is, or behind so many bytes as the server was told to put there.
 
 use super::{Dialect, Frame, Shake, Template, Ticket};
 use crate::Fault;
 use crate::websocket::{self, BINARY, CLOSE, PING, PONG, TEXT};
 
 /// See the module's text.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain {
+    /// Bytes in front of each payload that comes from the server.
+    pub extra: usize,
+}
 
 impl Dialect for Plain {
     fn greet(&self, ticket: &Ticket, out: &mut Vec<u8>) {
@@ -27,7 +30,7 @@ impl Dialect for Plain {
 
     #[inline]
     fn frame(&self, input: &[u8]) -> Result<Option<Frame>, Fault> {
-        frame(input, 0)
+        frame(input, self.extra)
     }
 
     fn template(&self, _: &Ticket, payload: &[u8]) -> Template {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::{Peer, Places};
 use crate::Fault;
+use crate::dialect::lethewire::RELAY_HEAD;
 use crate::process::{Server, free_port, is_there};
 
 /// How much may wait for one member at the relay. The load's window decides what does.
@@ -66,7 +67,7 @@ impl Peer {
     fn program(self, places: &Places) -> PathBuf {
         match self {
             Self::Lethewire => places.programs.join("lethewire"),
-            Self::Epoll => places.programs.join("bench-epoll"),
+            Self::Epoll | Self::EpollHeads => places.programs.join("bench-epoll"),
             Self::Uring => places.programs.join("bench-uring"),
             Self::Uws => places.tools.join("uws"),
             Self::Bun => places.tools.join("node_modules/.bin/bun"),
@@ -98,6 +99,9 @@ impl Peer {
             }
             Self::Epoll | Self::Uring | Self::Uws => {
                 command.arg(text);
+            }
+            Self::EpollHeads => {
+                command.arg(text).arg(RELAY_HEAD.to_string());
             }
             Self::Bun => {
                 command.arg(script("bun.js")).arg(text);
