@@ -3,13 +3,15 @@
 //! A connection is one task. In a single poll it waits for its socket to be readable, for its
 //! backlog to be writable and for somebody to close its outbox; nothing but the state below lives
 //! across an await, so an idle connection has no buffer (`intake`). What a peer may send is metered
-//! at the socket (`meter`), below the level at which messages exist.
+//! at the socket (`meter`), below the level at which messages exist. Before a member writes what its room
+//! has to say it lets others add to it (`patience`).
 //!
 //! It ends in one place, [`run`], for one reason, which the peer is told as one close code.
 
 mod intake;
 mod member;
 mod meter;
+mod patience;
 
 use std::future::poll_fn;
 use std::net::Shutdown;

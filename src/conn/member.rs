@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::intake::{Intake, Receiver};
 use super::meter::{Exceeded, Meter};
+use super::patience::Patience;
 use super::{End, frame_limits};
 use crate::clock;
 use crate::core::admission::PaddingPolicy;
@@ -96,17 +97,15 @@ impl<'a> Member<'a> {
         end
     }
 
-    /// Does its duty to flush, after letting those who are ready add to the batch for as long as
-    /// they do.
+    /// Does its duty to flush, after letting those who are about to speak add to the batch.
     async fn flush_if_owed(&mut self) {
         if !self.seat.owes_flush() {
             return;
         }
-        let mut batched = self.seat.batched();
-        for _ in 0..ROUNDS_MAX {
+        let mut patience = Patience::new(self.seat.members(), self.seat.batched());
+        loop {
             tokio::task::yield_now().await;
-            let before = std::mem::replace(&mut batched, self.seat.batched());
-            if batched <= before {
+            if !patience.lasts(self.seat.batched(), clock::now().since(self.now)) {
                 break;
             }
         }
@@ -262,10 +261,6 @@ impl<'a> Member<'a> {
 /// Who has sent so many bytes waits for the others on its thread: large messages go out as they are
 /// read, and a stream of them would keep the thread for milliseconds.
 const YIELD_BYTES: u32 = 128 * 1024;
-
-/// Most turns of the scheduler that a batch waits for more. A member that speaks alone waits for
-/// one; under load each turn fills the batch further, until its size or this ends it.
-const ROUNDS_MAX: u32 = 4;
 
 /// Bytes of one turn, which reads no more than a scratch buffer.
 fn count_of(bytes: usize) -> u32 {

@@ -7,7 +7,7 @@
 //! * the *log* is held for a few instructions to take the next number and append to the batch, so
 //!   members go on speaking while a flush is under way.
 //!
-//! Whoever starts a batch has the duty to flush it, after letting the readers that are ready add
+//! Whoever starts a batch has the duty to flush it, after letting those who are about to speak add
 //! theirs. Who finds a flush under way leaves its duty to that one.
 
 use std::io::IoSlice;

@@ -193,6 +193,11 @@ impl Seat {
         self.room.taken() == 1
     }
 
+    /// How many members the room has on this node.
+    pub fn members(&self) -> usize {
+        self.room.members()
+    }
+
     /// Bytes that the room has to say and has not sent.
     pub fn batched(&self) -> usize {
         self.room.batched()
