@@ -28,7 +28,7 @@ generator=2,3
 ((cores >= 4)) || generator=$((cores - 1))
 readonly SERVER_CORES=${SERVER_CORES:-0} SERVER_CORES_TWO=${SERVER_CORES_TWO:-0,1}
 readonly GENERATOR_CORES=${GENERATOR_CORES:-$generator} RUNS=${RUNS:-7}
-readonly PEERS=lethewire,epoll,uring,uws,bun,ws,nchan,nats,mosquitto,socketio,sockudo
+readonly PEERS=lethewire,epoll,epollheads,uring,uws,bun,ws,nchan,nats,mosquitto,socketio,sockudo
 
 # Each peer has its version, so that two runs of this script measure the same. What Debian packages is
 # as its release has it; the report says which that was.
