@@ -104,6 +104,26 @@ async fn messages_over_the_rate_are_refused_and_then_the_member_is() {
 }
 
 #[tokio::test]
+async fn as_many_messages_as_are_allowed_may_come_in_one_go() {
+    let mut scene = Scene::with(|_| ()).await;
+    let allowed = Config::default().limit.messages_per_10s;
+    // Together they are one read, so that all are looked at in the same moment.
+    let messages = 0..=u16::try_from(allowed).unwrap();
+    let burst: Vec<u8> = messages
+        .map(|reference| [&[1, 0][..], &reference.to_be_bytes(), b"x"].concat())
+        .flat_map(|message| masked(0x82, &message))
+        .collect();
+    let id = scene.rogue.id();
+    let mut rogue = scene.rogue.into_stream();
+    rogue.write_all(&burst).await.unwrap();
+    for _ in 0..allowed {
+        assert_eq!(scene.alice.data().await.from, id);
+    }
+    assert_eq!(scene.relay.count(Count::FramesRefused), 1);
+    scene.relay.stop().await;
+}
+
+#[tokio::test]
 async fn bytes_over_the_rate_are_refused() {
     let mut scene = Scene::with(|config| config.limit.bytes_per_10s = 1000).await;
     scene.rogue.send(0, 1, &[0; 900]).await;
