@@ -75,7 +75,7 @@ impl Peer {
         match self {
             Self::Lethewire => "Lethewire",
             Self::Epoll => "bare epoll",
-            Self::EpollHeads => "bare epoll, as many bytes",
+            Self::EpollHeads => "epoll, +20 B",
             Self::Uring => "bare io_uring",
             Self::Uws => "uWebSockets",
             Self::Bun => "Bun",
@@ -108,7 +108,7 @@ impl Peer {
             Self::Lethewire => said_by(&text(places.programs.join("lethewire")), &["--version"]),
             Self::Epoll => "bench/src/bin/epoll.rs".into(),
             Self::EpollHeads => format!(
-                "the same, with {RELAY_HEAD} bytes in front of each payload, as many as the relay says of \
+                "bare epoll with {RELAY_HEAD} bytes in front of each payload, as many as the relay says of \
                  its sender and its number"
             ),
             Self::Uring => "bench/src/bin/uring.rs".into(),
