@@ -303,11 +303,17 @@ pub struct Room {
     pub idle_s: u32,
     pub rooms_max: u32,
     pub batch_bytes: u32,
+    pub batch_wait_ns: u32,
     pub padding: Vec<u32>,
     pub padding_policy: PaddingPolicy,
 }
 
 impl Room {
+    /// How long a message waits for others, for each member.
+    pub fn batch_wait(&self) -> Duration {
+        Duration::from_nanos(u64::from(self.batch_wait_ns))
+    }
+
     /// How long a room may live at most.
     pub fn ttl(&self) -> Duration {
         seconds(self.ttl_s)

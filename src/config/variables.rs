@@ -95,6 +95,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable("ROOM_IDLE_S", "room.idle_s", Integer(1, 86_400)),
     variable("MAX_ROOMS", "room.rooms_max", Integer(1, 10_000_000)),
     variable("ROOM_BATCH_BYTES", "room.batch_bytes", Integer(4096, 16_777_216)),
+    variable("ROOM_BATCH_WAIT_NS", "room.batch_wait_ns", Integer(0, 10_000)),
     variable("ROOM_PADDING_BUCKETS", "room.padding", Integers(1, PAYLOAD_BYTES_MAX)),
     variable("ROOM_PADDING_POLICY", "room.padding_policy", Word(&["off", "warn", "enforce"])),
     variable("MAX_PAYLOAD_BYTES", "limit.payload_bytes", Integer(1, PAYLOAD_BYTES_MAX)),

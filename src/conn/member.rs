@@ -102,10 +102,12 @@ impl<'a> Member<'a> {
         if !self.seat.owes_flush() {
             return;
         }
-        let mut patience = Patience::new(self.seat.members(), self.seat.batched());
+        let (members, bytes) = (self.seat.members(), self.seat.batched());
+        let wait = self.hub.config().room.batch_wait();
+        let mut patience = Patience::new(members, wait, bytes, self.now);
         loop {
             tokio::task::yield_now().await;
-            if !patience.lasts(self.seat.batched(), clock::now().since(self.now)) {
+            if !patience.lasts(self.seat.batched(), clock::now()) {
                 break;
             }
         }

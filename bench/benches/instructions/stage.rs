@@ -329,6 +329,8 @@ fn keys() -> Keys {
 fn config() -> Config {
     let mut config = Config::default();
     config.room.members_max = 2000;
+    // How many turns that are depends on the time.
+    config.room.batch_wait_ns = 0;
     config.limit.messages_per_10s = 1_000_000;
     config.limit.bytes_per_10s = 1 << 30;
     config.limit.frames_per_10s = 10_000_000;
