@@ -69,15 +69,14 @@ impl Limit {
     }
 
     /// The time it takes to refill `amount` in whole nanoseconds. Rounded down, so that all of a bucket
-    /// can be taken at once in whatever parts, but something never costs nothing.
+    /// can be taken at once in whatever parts: each is less than a nanosecond too cheap, but never free.
     fn refill_ns(self, amount: u64) -> u64 {
-        let least = amount.min(1);
         // Almost always it fits, and dividing 128 bits costs ten times as much.
         if let Some(product) = amount.checked_mul(self.period_ns) {
-            return (product / self.amount).max(least);
+            return (product / self.amount).max(amount.min(1));
         }
         let product = u128::from(amount) * u128::from(self.period_ns);
-        u64::try_from(product / u128::from(self.amount)).map_or(u64::MAX, |ns| ns.max(least))
+        u64::try_from(product / u128::from(self.amount)).unwrap_or(u64::MAX)
     }
 }
 
@@ -167,6 +166,15 @@ mod tests {
                 assert_eq!(bucket.take(&limit, part, Instant::START), Ok(()), "{part} of {amount}");
             }
             assert!(bucket.take(&limit, part, Instant::START).is_err(), "{part} of {amount}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_free_however_much_is_allowed() {
+        for limit in [Limit::new(1 << 50, SECOND), Limit::new(u64::MAX, 30 * SECOND)] {
+            let mut bucket = Bucket::default();
+            assert_eq!(bucket.take(&limit, 1, Instant::START), Ok(()));
+            assert!(!bucket.is_full(Instant::START));
         }
     }
 

@@ -46,8 +46,8 @@ const fn aim(
     Aim { workload, what, column, of, wanted }
 }
 
-/// All that was aimed at before the relay was written, and against bare epoll once more where frames of a length make
-/// the difference.
+/// All that was aimed at before the relay was written. Where the length of a frame decides, the relay is
+/// also compared with a bare server whose frames are as long.
 const AIMS: [Aim; 24] = {
     use Measure::{Against, AgainstTheBest, OnTwoCores, Own};
     use Peer::{Bun, Epoll, EpollHeads, Uws};
