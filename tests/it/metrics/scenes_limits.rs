@@ -52,9 +52,10 @@ pub(super) async fn of_members(seen: &Seen) {
     ends_with(&mut frames, 4201).await;
     ends_with(&mut pings, 4201).await;
     let (mut raw, mut large) = relay.two_members().await;
-    for _ in 0..9 {
-        raw.message(Message::text(format!("{}{}", r#"{"type":"ping","n":1}"#, " ".repeat(1000))))
-            .await;
+    // Refused for their bytes, of which the third refusal would be the end: this limit comes first,
+    // however they are cut into reads.
+    for _ in 0..4 {
+        raw.say(&[1; 2900]).await;
     }
     large.say(&[1; 3001]).await;
     ends_with(&mut raw, 4201).await;
