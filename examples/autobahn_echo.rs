@@ -77,22 +77,22 @@ fn answered(builder: response::Builder) -> Response<Empty<Bytes>> {
 async fn echo(stream: &mut TcpStream, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut reader = Reader::default();
     loop {
-        let mut at = 0;
-        let need = loop {
-            let rest = buffer.get_mut(at..).unwrap_or_default();
+        let all = buffer.len();
+        let mut rest = buffer.as_mut_slice();
+        let (need, left) = loop {
             match reader.next(rest, &LIMITS) {
-                Ok(Step::Frame(len, event)) => {
+                Ok(Step::Frame(event, behind)) => {
                     if let Event::Close(code) = event {
                         return Ok(frame::close_frame(code.unwrap_or(Close::Left.code()), ""));
                     }
                     stream.write_all(&reply(event)).await?;
-                    at += len;
+                    rest = behind;
                 }
-                Ok(Step::Need(need)) => break need,
+                Ok(Step::Need(need, left)) => break (need, left.len()),
                 Err(close) => return Ok(frame::close_frame(close.code(), close.name())),
             }
         };
-        buffer.drain(..at);
+        buffer.drain(..all - left);
         buffer.reserve(need.saturating_sub(buffer.len()));
         if stream.read_buf(&mut buffer).await? == 0 {
             return Ok(Vec::new());

@@ -30,7 +30,7 @@ use crate::core::frame::{Event, Limits};
 use crate::core::wire::{CLIENT_HEAD_MAX, CONTROL_BYTES_MAX, Gone};
 use crate::hub::{Hub, Reservation, Session};
 use crate::outbox::Outlook;
-use intake::{Intake, Receiver};
+use intake::{Events, Intake, Receiver};
 use member::Member;
 
 /// How a connection came to its end.
@@ -192,10 +192,10 @@ impl Receiver for Farewell {
         Ok(())
     }
 
-    fn event(&mut self, event: Event<'_>) -> Result<(), End> {
-        match event {
+    fn events(&mut self, events: &mut Events<'_, '_>) -> Result<(), End> {
+        events.each(|event| match event {
             Event::Close(_) => Err(End::PeerClosed),
             Event::Message(..) | Event::Fragment | Event::Ping(_) | Event::Pong => Ok(()),
-        }
+        })
     }
 }

@@ -19,8 +19,45 @@ use crate::core::frame::{Event, Limits, Reader, Step};
 pub(super) trait Receiver {
     /// So many bytes came from the socket.
     fn bytes(&mut self, count: usize) -> Result<(), End>;
-    /// One frame came.
-    fn event(&mut self, event: Event<'_>) -> Result<(), End>;
+    /// Whole frames came: all that one read completed. After an error the rest is not looked at.
+    fn events(&mut self, events: &mut Events<'_, '_>) -> Result<(), End>;
+}
+
+/// The whole frames that stand in a buffer, one after the other.
+pub(super) struct Events<'i, 'r> {
+    reader: &'r mut Reader,
+    limits: &'r Limits,
+    rest: &'i mut [u8],
+    need: usize,
+    broken: bool,
+}
+
+impl<'i> Events<'i, '_> {
+    /// Gives `take` what each frame brought, which may be kept until all have been looked at.
+    #[inline]
+    pub(super) fn each(
+        &mut self,
+        mut take: impl FnMut(Event<'i>) -> Result<(), End>,
+    ) -> Result<(), End> {
+        while !self.rest.is_empty() {
+            match self.reader.next(std::mem::take(&mut self.rest), self.limits) {
+                Ok(Step::Frame(event, rest)) => {
+                    self.rest = rest;
+                    take(event)?;
+                }
+                Ok(Step::Need(need, rest)) => {
+                    self.need = need;
+                    self.rest = rest;
+                    break;
+                }
+                Err(close) => {
+                    self.broken = true;
+                    return Err(End::told(close));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What was read and is not yet a whole frame.
@@ -147,27 +184,13 @@ impl Intake {
         limits: &Limits,
         receiver: &mut impl Receiver,
     ) -> Result<(), End> {
-        let mut at = 0;
-        let mut end = Ok(());
-        self.need = 0;
-        while let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty() && end.is_ok()) {
-            match self.reader.next(rest, limits) {
-                Ok(Step::Frame(len, event)) => {
-                    end = receiver.event(event);
-                    at += len;
-                }
-                Ok(Step::Need(need)) => {
-                    self.need = need;
-                    break;
-                }
-                Err(close) => {
-                    self.broken = true;
-                    end = Err(End::told(close));
-                }
-            }
-        }
+        let mut events =
+            Events { reader: &mut self.reader, limits, rest: input, need: 0, broken: false };
+        let end = receiver.events(&mut events);
+        let Events { rest, need, broken, .. } = events;
         // A new vector rather than a cleared one: an idle connection holds no buffer.
-        self.kept = input.get(at..).map(<[u8]>::to_vec).unwrap_or_default();
+        self.kept = rest.to_vec();
+        (self.need, self.broken) = (need, broken);
         end
     }
 }

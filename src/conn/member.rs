@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::intake::{Intake, Receiver};
+use super::intake::{Events, Intake, Receiver};
 use super::meter::{Exceeded, Meter};
 use super::patience::Patience;
 use super::{End, frame_limits};
@@ -19,7 +19,7 @@ use crate::core::token::Cap;
 use crate::core::wire::{
     self, CLIENT_HEAD_MAX, ClientControl, ClientHead, Flags, OwnerOp, OwnerRequest, Refused, Target,
 };
-use crate::hub::{Hub, Seat, Session, Unsent};
+use crate::hub::{Hub, Message, Seat, Session, Unsent};
 use crate::metrics::{Count, LimitHit, MessageClass, OwnerOperation};
 use crate::outbox::Outlook;
 
@@ -141,7 +141,36 @@ impl<'a> Member<'a> {
         }
     }
 
-    fn on_data(&mut self, mut payload: Payload<'_>) -> Result<(), End> {
+    #[inline]
+    fn on_event<'i>(&mut self, event: Event<'i>, large: &mut Vec<Message<'i>>) -> Result<(), End> {
+        let limits = &self.hub.config().limit;
+        let taken = self.meter.frame(limits, self.now);
+        self.unless_over(taken, LimitHit::Frames)?;
+        match event {
+            Event::Message(Kind::Binary, payload) => return self.on_data(payload, large),
+            Event::Message(Kind::Text, mut payload) => {
+                self.send_large(large)?;
+                self.on_control(payload.unmask())?;
+            }
+            Event::Ping(payload) => {
+                let taken = self.meter.ping(limits, self.now);
+                self.unless_over(taken, LimitHit::Pings)?;
+                self.session.send_frame(Opcode::Pong, payload, self.now);
+            }
+            Event::Pong => self.hub.metrics().add(Count::PongsReceived, 1),
+            Event::Fragment => {}
+            Event::Close(_) => return Err(End::PeerClosed),
+        }
+        Ok(())
+    }
+
+    /// Takes one message in, or keeps it with others that are `large`.
+    #[inline]
+    fn on_data<'i>(
+        &mut self,
+        payload: Payload<'i>,
+        large: &mut Vec<Message<'i>>,
+    ) -> Result<(), End> {
         let mut first = [0; CLIENT_HEAD_MAX];
         let (head, skip) =
             ClientHead::parse(payload.peek(&mut first), payload.len()).map_err(End::told)?;
@@ -153,9 +182,7 @@ impl<'a> Member<'a> {
         if !self.seat.cap().contains(Cap::SEND) {
             return Err(End::told(Close::NotPermitted));
         }
-        let violates_padding = self.seat.padding() != PaddingPolicy::Off
-            && !config.room.padding.iter().any(|size| *size as usize == len);
-        if violates_padding && self.seat.padding() == PaddingPolicy::Enforce {
+        if self.seat.padding() == PaddingPolicy::Enforce && self.violates_padding(len) {
             return Err(End::told(Close::PaddingViolation));
         }
         if let Err((limit, exceeded)) = self.meter.message(&config.limit, len, self.now) {
@@ -164,11 +191,44 @@ impl<'a> Member<'a> {
             self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
             return Ok(());
         }
-        match self.seat.send(&head, &mut payload, skip, self.now) {
+        if len >= LARGE_BYTES {
+            large.push(Message { head, payload, skip });
+            return Ok(());
+        }
+        if !large.is_empty() {
+            self.send_large(large)?;
+        }
+        let sent = self.seat.send(&head, &payload, skip, self.now);
+        self.on_sent(&head, len, sent)
+    }
+
+    /// Sends messages that were read one behind the other, all of them with one write to each member.
+    fn send_large(&mut self, large: &mut Vec<Message<'_>>) -> Result<(), End> {
+        if large.is_empty() {
+            return Ok(());
+        }
+        let sent = self.seat.send_large(large, self.now);
+        let mut end = Ok(());
+        for (message, sent) in large.drain(..).zip(sent) {
+            let told = self.on_sent(&message.head, message.payload_len(), sent);
+            end = end.and(told);
+        }
+        end
+    }
+
+    /// Counts a message, or tells its sender why it was not taken in.
+    #[inline]
+    fn on_sent(
+        &mut self,
+        head: &ClientHead,
+        len: usize,
+        sent: Result<bool, Unsent>,
+    ) -> Result<(), End> {
+        match sent {
             Ok(false) => {}
             Ok(true) => {
-                self.taken.message(class_of(&head), len);
-                if violates_padding {
+                self.taken.message(class_of(head), len);
+                if self.violates_padding(len) {
                     self.warn_of_padding(head.reference);
                 }
             }
@@ -177,7 +237,7 @@ impl<'a> Member<'a> {
             }
             Err(Unsent::SenderOver(wait)) => {
                 self.hub.metrics().limit_hit(LimitHit::Fanout);
-                let exceeded = self.meter.over(&config.limit, wait, self.now);
+                let exceeded = self.meter.over(&self.hub.config().limit, wait, self.now);
                 let wait = self.unless_out(exceeded)?;
                 self.refuse(Refused::RateLimited, Some(head.reference), Some(wait));
             }
@@ -190,6 +250,12 @@ impl<'a> Member<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a payload of this length has a size that is not announced, where somebody minds.
+    fn violates_padding(&self, len: usize) -> bool {
+        self.seat.padding() != PaddingPolicy::Off
+            && !self.hub.config().room.padding.iter().any(|size| *size as usize == len)
     }
 
     /// Counts a message that was delivered though its size is not announced, and tells its sender
@@ -260,7 +326,11 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Who has sent so many bytes waits for the others on its thread: large messages go out as they are
+/// From this size on a payload is written to the members from where it was read, together with those
+/// behind it: copying it into the room's batch costs more than the system calls that a batch saves.
+const LARGE_BYTES: usize = 8 * 1024;
+
+/// Who has sent so many bytes waits for the others on its thread: large messages go out when they are
 /// read, and a stream of them would keep the thread for milliseconds.
 const YIELD_BYTES: u32 = 128 * 1024;
 
@@ -295,22 +365,10 @@ impl Receiver for Member<'_> {
         self.unless_over(taken, LimitHit::RawBytes)
     }
 
-    fn event(&mut self, event: Event<'_>) -> Result<(), End> {
-        let limits = &self.hub.config().limit;
-        let taken = self.meter.frame(limits, self.now);
-        self.unless_over(taken, LimitHit::Frames)?;
-        match event {
-            Event::Message(Kind::Binary, payload) => self.on_data(payload)?,
-            Event::Message(Kind::Text, mut payload) => self.on_control(payload.unmask())?,
-            Event::Ping(payload) => {
-                let taken = self.meter.ping(limits, self.now);
-                self.unless_over(taken, LimitHit::Pings)?;
-                self.session.send_frame(Opcode::Pong, payload, self.now);
-            }
-            Event::Pong => self.hub.metrics().add(Count::PongsReceived, 1),
-            Event::Fragment => {}
-            Event::Close(_) => return Err(End::PeerClosed),
-        }
-        Ok(())
+    fn events(&mut self, events: &mut Events<'_, '_>) -> Result<(), End> {
+        let mut large = Vec::new();
+        let end = events.each(|event| self.on_event(event, &mut large));
+        // They came before whatever ends the connection.
+        self.send_large(&mut large).and(end)
     }
 }

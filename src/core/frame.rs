@@ -112,10 +112,11 @@ pub enum Event<'a> {
 /// What the reader found at the front of the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// One frame of this many bytes.
-    Frame(usize, Event<'a>),
-    /// No whole frame yet: nothing can be said before the buffer has this many bytes.
-    Need(usize),
+    /// One frame, and the bytes behind it.
+    Frame(Event<'a>, &'a mut [u8]),
+    /// No whole frame yet: nothing can be said before the buffer, which comes back, has this many
+    /// bytes.
+    Need(usize, &'a mut [u8]),
 }
 
 /// Reads one connection's frames. Holds nothing but an unfinished fragmented message.
@@ -141,19 +142,21 @@ impl Reader {
     pub fn next<'a>(&mut self, input: &'a mut [u8], limits: &Limits) -> Result<Step<'a>, Close> {
         let head = match Head::parse(input)? {
             Ok(head) => head,
-            Err(need) => return Ok(Step::Need(need)),
+            Err(need) => return Ok(Step::Need(need, input)),
         };
         self.check(&head, limits)?;
-        let Some(mask) = head.mask else { return Ok(Step::Need(head.len)) };
+        let Some(mask) = head.mask else { return Ok(Step::Need(head.len, input)) };
         let end = head.len + head.payload_len;
-        let Some(payload) = input.get_mut(head.len..end) else {
-            return Ok(Step::Need(end));
-        };
+        if input.len() < end {
+            return Ok(Step::Need(end, input));
+        }
+        let (frame, rest) = input.split_at_mut(end);
+        let (_, payload) = frame.split_at_mut(head.len);
         // Almost every frame is a whole message. It is made where it is returned: each move of it is
         // written in other pieces than it is read in, for which processors wait.
         if head.fin && head.opcode == Opcode::Binary {
             let payload = Payload::Masked(payload, mask);
-            return Ok(Step::Frame(end, Event::Message(Kind::Binary, payload)));
+            return Ok(Step::Frame(Event::Message(Kind::Binary, payload), rest));
         }
         let event = match head.opcode {
             Opcode::Close => Event::Close(close_code(mask.applied(payload))?),
@@ -163,7 +166,7 @@ impl Reader {
                 self.message(&head, Payload::Masked(payload, mask))?
             }
         };
-        Ok(Step::Frame(end, event))
+        Ok(Step::Frame(event, rest))
     }
 
     /// Whether a fragmented message is under way.

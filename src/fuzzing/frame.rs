@@ -46,12 +46,14 @@ fn read(stream: &[u8], limits: &Limits, mut piece: impl FnMut() -> usize) -> Vec
     loop {
         let have = buffer.len();
         match reader.next(&mut buffer, limits) {
-            Ok(Step::Frame(len, event)) => {
+            Ok(Step::Frame(event, behind)) => {
+                let len = have - behind.len();
                 assert!((2..=have).contains(&len), "a frame of {len} in {have} bytes");
                 seen.push(seen_of(event));
                 buffer.drain(..len);
             }
-            Ok(Step::Need(need)) => {
+            Ok(Step::Need(need, all)) => {
+                assert_eq!(all.len(), have, "bytes were lost");
                 assert!(need > have, "needs {need}, has {have}");
                 assert!(need <= need_max, "needs {need}, more than any message takes");
                 if rest.is_empty() {

@@ -9,6 +9,7 @@ mod batch;
 mod errands;
 mod log;
 mod outgoing;
+mod parcel;
 mod random;
 mod replica;
 mod room;
@@ -45,6 +46,7 @@ use session::{Periods, Sessions};
 
 pub use errands::Errand;
 pub use log::Unsent;
+pub use parcel::Message;
 pub use seat::{Connected, Door, Reservation, Seat};
 pub use session::{Session, Sweep};
 

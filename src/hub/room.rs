@@ -16,26 +16,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::bus::Bus;
 use crate::clock;
 use crate::core::close::Close;
-use crate::core::frame::{HEAD_MAX, Opcode, Payload, put_head};
+use crate::core::frame::Payload;
 use crate::core::id::{Epoch, MemberId, RoomId};
 use crate::core::limit::{Bucket, Instant};
-use crate::core::wire::{self, ClientHead, Flags, Gone, RELAY_HEAD, RelayHead};
-use crate::hub::batch::{self, Batch, Run, SeatIndex};
+use crate::core::wire::{self, ClientHead, Flags, Gone};
+use crate::hub::batch::{self, Batch};
 use crate::hub::errands::Errands;
-use crate::hub::log::{
-    Accepted, Audience, Charge, Duty, FanoutLimits, Listener, Log, Speaker, Unsent,
-};
+use crate::hub::log::{Accepted, Audience, Charge, Duty, FanoutLimits, Log, Speaker, Unsent};
+use crate::hub::parcel::{Large, Message, Parcel, echo_of, head_of, kind_of};
 use crate::hub::random;
 use crate::hub::session::{Session, Sessions};
 use crate::hub::shared::Shared;
 use crate::hub::tally::Tally;
 use crate::hub::turnstile::Turnstile;
 use crate::metrics::{Count, Metrics, RoomGauge};
-use crate::outbox::{FrameKind, Mark};
-
-/// From this size on a payload is written to the members from where it was read: copying it once
-/// more costs more than the system calls that a batch saves.
-const LARGE_BYTES: usize = 8 * 1024;
 
 /// A room that has, or is about to have, members on this node.
 pub(super) struct Room {
@@ -170,33 +164,20 @@ impl Room {
         }
     }
 
-    /// Takes in one message: gives it its number and appends it, or sends it out at once if it is
-    /// large. `payload` begins at `skip` of the WebSocket message. `None` if it was not accepted,
-    /// because the speaker is being closed.
+    /// Takes in one message: gives it its number and appends it. `payload` begins at `skip` of the
+    /// WebSocket message. `None` if it was not accepted, because the speaker is being closed.
     pub(super) fn send(
         &self,
-        sender: Sender<'_>,
+        Sender { speaker, fanout }: Sender<'_>,
         head: &ClientHead,
-        payload: &mut Payload<'_>,
+        payload: &Payload<'_>,
         skip: usize,
         now: Instant,
     ) -> Result<Option<Duty>, Unsent> {
-        let Sender { speaker, fanout } = sender;
+        let charge = self.charge(fanout, payload.len() - skip, now);
         if let Some(shared) = self.shared() {
-            let charge = self.charge(fanout, payload.len() - skip, now);
             return self.publish(shared, speaker.member, head, (payload, skip), charge);
         }
-        if payload.len() - skip >= LARGE_BYTES {
-            let sender = Sender { speaker, fanout: &mut *fanout };
-            let sent = self.flusher.try_instead(
-                |audience| self.send_large(audience, sender, head, payload, skip, now),
-                |audience| self.flush_to(audience, now),
-            );
-            if let Some(sent) = sent {
-                return sent;
-            }
-        }
-        let charge = self.charge(fanout, payload.len() - skip, now);
         let mut log = self.log();
         let Some(accepted) = log.accept(speaker, head, charge)? else { return Ok(None) };
         let (relay_head, target) = (head_of(speaker.member, head, &accepted), accepted.target);
@@ -218,6 +199,24 @@ impl Room {
         Ok(Some(self.unless_full(log, duty, now)))
     }
 
+    /// Sends out what is pending and then these messages, from where they were read. For each of
+    /// them whether it was accepted. `None`, and nothing is done, where they have to wait: while a
+    /// flush is under way, and for the bus.
+    pub(super) fn send_large(
+        &self,
+        Sender { speaker, fanout }: Sender<'_>,
+        messages: &mut [Message<'_>],
+        now: Instant,
+    ) -> Option<(Vec<Result<bool, Unsent>>, Duty)> {
+        if self.shared.is_some() {
+            return None;
+        }
+        self.flusher.try_instead(
+            |audience| self.write_large(audience, Sender { speaker, fanout }, messages, now),
+            |audience| self.flush_to(audience, now),
+        )
+    }
+
     fn charge<'c>(&'c self, sender: &'c mut Bucket, payload: usize, now: Instant) -> Charge<'c> {
         Charge { sender, limits: &self.common.fanout, payload, now }
     }
@@ -237,46 +236,52 @@ impl Room {
         Duty::None
     }
 
-    /// Sends out what is pending and then this message, from where it was read.
-    fn send_large(
+    fn write_large(
         &self,
         audience: &mut Audience<Arc<Session>>,
         Sender { speaker, fanout }: Sender<'_>,
-        head: &ClientHead,
-        payload: &mut Payload<'_>,
-        skip: usize,
+        messages: &mut [Message<'_>],
         now: Instant,
-    ) -> Result<Option<Duty>, Unsent> {
-        let charge = self.charge(fanout, payload.len() - skip, now);
+    ) -> (Vec<Result<bool, Unsent>>, Duty) {
+        let (mut fates, mut acks) = (Vec::with_capacity(messages.len()), Vec::new());
+        let mut accepted = Vec::with_capacity(messages.len());
         let mut log = self.log();
-        let Some(accepted) = log.accept(speaker, head, charge)? else { return Ok(None) };
-        let (relay_head, target) = (head_of(speaker.member, head, &accepted), accepted.target);
-        let echo = head.flags.contains(Flags::ECHO) && target != Some(speaker.seat);
-        let receivers = log.receivers(Some(speaker.seat), target.is_some()) + u64::from(echo);
+        for message in messages {
+            let charge = self.charge(fanout, message.payload_len(), now);
+            match log.accept(speaker, &message.head, charge) {
+                Ok(None) => fates.push(Ok(false)),
+                Err(unsent) => fates.push(Err(unsent)),
+                Ok(Some(place)) => {
+                    fates.push(Ok(true));
+                    accepted.push((message, place));
+                }
+            }
+        }
+        if accepted.is_empty() {
+            return (fates, Duty::None);
+        }
         let mut batch = log.take_for(audience).unwrap_or_else(batch::take_spare);
+        for (Message { head, .. }, Accepted { target, seq }) in &accepted {
+            let echo = head.flags.contains(Flags::ECHO) && *target != Some(speaker.seat);
+            let receivers = log.receivers(Some(speaker.seat), target.is_some()) + u64::from(echo);
+            batch.address(receivers, now);
+            if head.flags.contains(Flags::ACK) {
+                acks.push(wire::ack(head.reference, *seq));
+            }
+        }
         drop(log);
-        batch.address(receivers, now);
-        let payload = payload.unmask().get(skip..).unwrap_or_default();
-        let kind = kind_of(head);
-        let large = Large {
-            head: encode_head(&relay_head, payload.len()),
-            echo: head
-                .flags
-                .contains(Flags::ECHO)
-                .then(|| encode_head(&echo_of(&relay_head), payload.len())),
-            sender: speaker.seat,
-            target,
-            payload,
-            kind,
-        };
-        self.write(audience, batch, Some(&large), now);
-        if !head.flags.contains(Flags::ACK) {
-            return Ok(Some(Duty::None));
+        let large = |(message, accepted)| Large::of(speaker, message, &accepted);
+        let large: Vec<_> = accepted.into_iter().map(large).collect();
+        self.write(audience, batch, &large, now);
+        if acks.is_empty() {
+            return (fates, Duty::None);
         }
         let mut log = self.log();
         let (batch, duty) = log.batch();
-        batch.tell_one(&wire::ack(head.reference, relay_head.seq), speaker.seat);
-        Ok(Some(duty))
+        for ack in acks {
+            batch.tell_one(&ack, speaker.seat);
+        }
+        (fates, duty)
     }
 
     /// Sends the pending batch to everybody, unless a flush is under way, which then does it.
@@ -300,17 +305,17 @@ impl Room {
     fn flush_to(&self, audience: &mut Audience<Arc<Session>>, now: Instant) {
         let pending = self.log().take_for(audience);
         if let Some(batch) = pending {
-            self.write(audience, batch, None, now);
+            self.write(audience, batch, &[], now);
         }
     }
 
-    /// Writes to every member what it hears of the batch and of the large message behind it: one
+    /// Writes to every member what it hears of the batch and of the large messages behind it: one
     /// vectored write each.
     fn write(
         &self,
         audience: &mut Audience<Arc<Session>>,
         mut batch: Box<Batch>,
-        large: Option<&Large<'_>>,
+        large: &[Large<'_>],
         now: Instant,
     ) {
         batch.seal();
@@ -324,11 +329,12 @@ impl Room {
             let common = batch.common();
             let bytes = [IoSlice::new(common.bytes())];
             let mut parcel = Parcel::default();
+            let is_plain = large.is_empty();
             for listener in &mut audience.listeners {
                 let from = std::mem::take(&mut listener.from);
                 let differs = from > 0 || !listener.hears || batch.is_cut(listener.seat);
                 let outbox = listener.handle.outbox();
-                if differs || large.is_some() {
+                if differs || !is_plain {
                     parcel.fill(&batch, listener, from, large);
                     if !parcel.parts.is_empty() {
                         let sent = outbox.send(&parcel.parts, parcel.marks(), now);
@@ -375,91 +381,4 @@ impl Room {
     pub(super) fn log(&self) -> MutexGuard<'_, Log<Arc<Session>>> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What one member gets that not everybody gets; its buffers serve for all of a flush.
-#[derive(Default)]
-struct Parcel<'b> {
-    runs: Vec<Run<'b>>,
-    parts: Vec<IoSlice<'b>>,
-    last: Option<Mark>,
-}
-
-impl<'b> Parcel<'b> {
-    /// Forgets what it had, and takes in this member's stream and its copy of the large message.
-    fn fill(
-        &mut self,
-        batch: &'b Batch,
-        listener: &Listener<Arc<Session>>,
-        from: u32,
-        large: Option<&'b Large<'_>>,
-    ) {
-        self.runs.clear();
-        self.parts.clear();
-        self.last = None;
-        batch.stream(listener.seat, from, listener.hears, &mut self.runs);
-        self.parts.extend(self.runs.iter().map(|run| IoSlice::new(run.bytes())));
-        if let Some(large) = large
-            && let Some(head) = large.head_for(listener)
-        {
-            self.parts.extend([IoSlice::new(head), IoSlice::new(large.payload)]);
-            self.last = Some(Mark { len: head.len() + large.payload.len(), kind: large.kind });
-        }
-    }
-
-    fn marks(&self) -> impl Iterator<Item = Mark> {
-        self.runs.iter().flat_map(Run::marks).chain(self.last)
-    }
-
-    fn messages(&self) -> u64 {
-        let batched = self.runs.iter().map(|run| u64::from(run.messages())).sum::<u64>();
-        batched + u64::from(self.last.is_some())
-    }
-}
-
-/// A message that is not copied into the batch.
-struct Large<'p> {
-    head: Vec<u8>,
-    /// The head of the sender's own copy, if it wants one.
-    echo: Option<Vec<u8>>,
-    sender: SeatIndex,
-    /// The one seat it is for, or the room.
-    target: Option<SeatIndex>,
-    payload: &'p [u8],
-    kind: FrameKind,
-}
-
-impl Large<'_> {
-    /// The head of this listener's copy, if it gets one.
-    fn head_for(&self, listener: &Listener<Arc<Session>>) -> Option<&[u8]> {
-        if listener.seat == self.sender && self.target != Some(self.sender) {
-            return self.echo.as_deref();
-        }
-        let hears = match self.target {
-            Some(target) => listener.seat == target,
-            None => listener.hears,
-        };
-        hears.then_some(&self.head[..])
-    }
-}
-
-fn encode_head(head: &RelayHead, payload_len: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEAD_MAX + RELAY_HEAD);
-    put_head(&mut out, Opcode::Binary, RELAY_HEAD + payload_len);
-    out.extend_from_slice(&head.encode());
-    out
-}
-
-const fn kind_of(head: &ClientHead) -> FrameKind {
-    if head.flags.contains(Flags::VOLATILE) { FrameKind::Volatile } else { FrameKind::Data }
-}
-
-fn head_of(from: MemberId, head: &ClientHead, accepted: &Accepted) -> RelayHead {
-    let is_volatile = head.flags.contains(Flags::VOLATILE);
-    let flags = if is_volatile { Flags::VOLATILE } else { Flags::default() };
-    RelayHead { direct: accepted.target.is_some(), flags, from, seq: accepted.seq }
-}
-
-const fn echo_of(head: &RelayHead) -> RelayHead {
-    RelayHead { flags: head.flags.with(Flags::ECHO), ..*head }
 }

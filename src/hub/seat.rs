@@ -14,6 +14,7 @@ use crate::core::limit::{Bucket, Instant};
 use crate::core::token::Cap;
 use crate::core::wire::{ClientHead, Gone, OwnerOp, Refused};
 use crate::hub::log::{Duty, Speaker, Unsent};
+use crate::hub::parcel::Message;
 use crate::hub::replica::Greeting;
 use crate::hub::room::{Room, Sender};
 use crate::hub::session::{Registered, Session};
@@ -171,7 +172,7 @@ impl Seat {
     pub fn send(
         &mut self,
         head: &ClientHead,
-        payload: &mut Payload<'_>,
+        payload: &Payload<'_>,
         skip: usize,
         now: Instant,
     ) -> Result<bool, Unsent> {
@@ -181,6 +182,24 @@ impl Seat {
             self.take_on(duty);
         }
         Ok(sent.is_some())
+    }
+
+    /// Sends large messages at once, from where they are. For each of them, in order, what
+    /// [`Seat::send`] returns.
+    pub fn send_large(
+        &mut self,
+        messages: &mut [Message<'_>],
+        now: Instant,
+    ) -> Vec<Result<bool, Unsent>> {
+        let sender = Sender { speaker: self.speaker, fanout: &mut self.fanout };
+        if let Some((sent, duty)) = self.room.send_large(sender, messages, now) {
+            self.take_on(duty);
+            return sent;
+        }
+        let one = |message: &mut Message<'_>| {
+            self.send(&message.head, &message.payload, message.skip, now)
+        };
+        messages.iter_mut().map(one).collect()
     }
 
     /// Whether it has the duty to flush.

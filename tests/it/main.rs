@@ -37,5 +37,6 @@ mod readiness;
 mod relay;
 mod rooms;
 mod smuggling;
+mod together;
 mod tokens;
 mod turns;

@@ -55,7 +55,7 @@ const LIMITS: Limits = Limits { binary_bytes: 70_000, text_bytes: 1024, fragment
 #[library_benchmark]
 #[bench::payload_128(args = (128), setup = input)]
 fn read_and_copy(mut read: Read) -> Read {
-    if let Ok(Step::Frame(_, Event::Message(_, payload))) =
+    if let Ok(Step::Frame(Event::Message(_, payload), _)) =
         read.reader.next(black_box(&mut read.input), &LIMITS)
     {
         payload.append_to(stage::HEAD, &mut read.out);
@@ -67,7 +67,7 @@ fn read_and_copy(mut read: Read) -> Read {
 #[library_benchmark]
 #[bench::payload_65536(args = (65_536), setup = input)]
 fn read_in_place(mut read: Read) -> Read {
-    if let Ok(Step::Frame(_, Event::Message(_, mut payload))) =
+    if let Ok(Step::Frame(Event::Message(_, mut payload), _)) =
         read.reader.next(black_box(&mut read.input), &LIMITS)
     {
         black_box(payload.unmask());

@@ -36,10 +36,12 @@ fn read(stream: &[u8], chunks: &mut dyn Iterator<Item = usize>) -> Vec<Seen> {
     let mut buffer = Vec::new();
     let mut rest = stream;
     loop {
-        let mut at = 0;
+        let len = buffer.len();
+        let mut left = &mut buffer[..];
         loop {
-            match reader.next(&mut buffer[at..], &LIMITS) {
-                Ok(Step::Frame(len, event)) => {
+            let before = left.len();
+            left = match reader.next(left, &LIMITS) {
+                Ok(Step::Frame(event, behind)) => {
                     seen.push(match event {
                         Event::Message(kind, mut payload) => {
                             Seen::Message(kind, payload.unmask().to_vec())
@@ -49,10 +51,12 @@ fn read(stream: &[u8], chunks: &mut dyn Iterator<Item = usize>) -> Vec<Seen> {
                         Event::Pong => Seen::Pong,
                         Event::Close(code) => Seen::Close(code),
                     });
-                    at += len;
+                    behind
                 }
-                Ok(Step::Need(need)) => {
-                    assert!(need > buffer.len() - at, "needs no more than there is");
+                Ok(Step::Need(need, all)) => {
+                    assert!(need > all.len(), "needs no more than there is");
+                    assert_eq!(all.len(), before, "bytes were lost");
+                    left = all;
                     break;
                 }
                 Err(close) => {
@@ -61,7 +65,8 @@ fn read(stream: &[u8], chunks: &mut dyn Iterator<Item = usize>) -> Vec<Seen> {
                 }
             }
         }
-        buffer.drain(..at);
+        let taken = len - left.len();
+        buffer.drain(..taken);
         if rest.is_empty() {
             return seen;
         }
@@ -217,7 +222,7 @@ fn a_payload_can_be_copied_from_any_offset() {
     for skip in 0..64 {
         let mut bytes = client(0x82, &plain);
         let mut reader = Reader::default();
-        let Ok(Step::Frame(_, Event::Message(_, payload))) = reader.next(&mut bytes, &LIMITS)
+        let Ok(Step::Frame(Event::Message(_, payload), _)) = reader.next(&mut bytes, &LIMITS)
         else {
             panic!("a whole frame")
         };

@@ -96,6 +96,15 @@ impl Member {
         soon("sending", self.socket.send(message)).await.expect("the socket takes it");
     }
 
+    /// Messages that leave with one write, so that one read may bring all of them.
+    pub(crate) async fn in_one_go(&mut self, messages: impl IntoIterator<Item = Vec<u8>>) {
+        for message in messages {
+            let fed = self.socket.feed(Message::binary(message));
+            soon("sending", fed).await.expect("the socket takes it");
+        }
+        soon("sending", self.socket.flush()).await.expect("the socket takes it");
+    }
+
     /// The next thing that is no heartbeat.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
