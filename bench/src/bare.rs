@@ -2,12 +2,13 @@
 //! per room until a turn of the event loop ends. How bytes travel is the server's.
 
 use std::io::IoSlice;
+use std::ops::Range;
 
 use crate::websocket::accept;
 
 /// A room's gathered messages are sent from this size on, within a turn too.
 const BATCH_BYTES: usize = 256 * 1024;
-/// A message of this size is sent from where it was read.
+/// A message of this size is sent from where it was read, together with those like it behind it.
 pub const LARGE_BYTES: usize = 8 * 1024;
 
 /// The sending half of a server's connections.
@@ -50,19 +51,39 @@ impl Rooms {
         wire: &mut impl Wire,
     ) -> Option<usize> {
         let mut at = 0;
+        let mut large = Vec::new();
         while at < input.len() {
-            let took = match *room {
-                None => {
-                    let (took, number) = self.upgrade(id, &input[at..], wire)?;
-                    *room = number;
-                    took
+            let Some(number) = *room else {
+                let (took, number) = self.upgrade(id, &input[at..], wire)?;
+                if number.is_none() {
+                    return Some(at);
                 }
-                Some(room) => self.frame(id, room, &mut input[at..], wire)?,
+                *room = number;
+                at += took;
+                continue;
             };
-            if took == 0 {
-                break;
+            let frame = match find(&input[at..]) {
+                Ok(frame) => frame,
+                Err(End::Incomplete) => break,
+                Err(End::Over) => {
+                    self.send_large(id, number, input, &mut large, wire);
+                    return None;
+                }
+            };
+            let payload = at + frame.payload.start..at + frame.payload.end;
+            if frame.is_message {
+                unmask(&mut input[payload.clone()], frame.mask);
+                if payload.len() >= LARGE_BYTES {
+                    large.push(payload.clone());
+                } else {
+                    self.send_large(id, number, input, &mut large, wire);
+                    self.append(id, number, &input[payload.clone()], wire);
+                }
             }
-            at += took;
+            at = payload.end;
+        }
+        if let Some(number) = *room {
+            self.send_large(id, number, input, &mut large, wire);
         }
         Some(at)
     }
@@ -95,78 +116,62 @@ impl Rooms {
             self.rooms.resize_with(number + 1, Room::default);
         }
         // What was said before is not for the newcomer.
-        self.flush(number, None, wire);
+        self.flush(number, 0, &[], wire);
         self.rooms[number].members.push(id);
         wire.send(id, &[IoSlice::new(&answer)]);
         Some((end + 4, Some(number)))
     }
 
-    /// Zero if more is needed, none if the connection is over.
-    fn frame(
-        &mut self,
-        id: usize,
-        room: usize,
-        input: &mut [u8],
-        wire: &mut impl Wire,
-    ) -> Option<usize> {
-        let [first, second, ..] = *input else { return Some(0) };
-        let (mask_at, len) = match second & 0x7f {
-            126 if input.len() < 4 => return Some(0),
-            126 => (4, usize::from(u16::from_be_bytes([input[2], input[3]]))),
-            127 if input.len() < 10 => return Some(0),
-            127 => (10, usize::try_from(u64::from_be_bytes(input[2..10].try_into().ok()?)).ok()?),
-            short => (2, usize::from(short)),
-        };
-        if first & 0x70 != 0 || second & 0x80 == 0 || len > 1 << 24 {
-            return None;
-        }
-        let total = mask_at + 4 + len;
-        if input.len() < total {
-            return Some(0);
-        }
-        if first != 0x82 {
-            return if first & 0x0f == 8 { None } else { Some(total) };
-        }
-        let mask: [u8; 4] = input[mask_at..mask_at + 4].try_into().ok()?;
-        let payload = &mut input[mask_at + 4..total];
-        unmask(payload, mask);
-        if len >= LARGE_BYTES {
-            self.flush(room, Some((id, payload)), wire);
-            return Some(total);
-        }
+    fn append(&mut self, id: usize, room: usize, payload: &[u8], wire: &mut impl Wire) {
         let Room { batch, own, .. } = &mut self.rooms[room];
         if batch.is_empty() {
             self.marked.push(room);
         }
         let from = batch.len();
-        put_head(batch, len, self.extra);
+        put_head(batch, payload.len(), self.extra);
         batch.extend_from_slice(payload);
         own.push((id, from, batch.len()));
         if batch.len() >= BATCH_BYTES {
-            self.flush(room, None, wire);
+            self.flush(room, id, &[], wire);
         }
-        Some(total)
+    }
+
+    /// Sends large messages of one sender, and forgets them.
+    fn send_large(
+        &mut self,
+        id: usize,
+        room: usize,
+        input: &[u8],
+        large: &mut Vec<Range<usize>>,
+        wire: &mut impl Wire,
+    ) {
+        if !large.is_empty() {
+            let payloads: Vec<_> = large.drain(..).map(|payload| &input[payload]).collect();
+            self.flush(room, id, &payloads, wire);
+        }
     }
 
     /// Sends what all rooms have gathered.
     pub fn flush_all(&mut self, wire: &mut impl Wire) {
         for room in std::mem::take(&mut self.marked) {
-            self.flush(room, None, wire);
+            self.flush(room, 0, &[], wire);
         }
     }
 
-    /// Sends what a room has gathered, and a large message behind it.
-    fn flush(&mut self, room: usize, large: Option<(usize, &[u8])>, wire: &mut impl Wire) {
+    /// Sends what a room has gathered, and large messages of one sender behind it.
+    fn flush(&mut self, room: usize, sender: usize, large: &[&[u8]], wire: &mut impl Wire) {
         let Room { members, batch, own } = &mut self.rooms[room];
-        if batch.is_empty() && large.is_none() {
+        if batch.is_empty() && large.is_empty() {
             return;
         }
         own.sort_unstable();
         let mut own_rest = &own[..];
-        let mut head = Vec::new();
-        if let Some((_, payload)) = large {
+        let head = |payload: &&[u8]| {
+            let mut head = Vec::new();
             put_head(&mut head, payload.len(), self.extra);
-        }
+            head
+        };
+        let heads: Vec<_> = large.iter().map(head).collect();
         members.sort_unstable();
         let mut parts = Vec::new();
         for member in members.iter() {
@@ -183,10 +188,10 @@ impl Rooms {
                 }
             }
             parts.push(IoSlice::new(&batch[at..]));
-            if let Some((sender, payload)) = large
-                && sender != *member
-            {
-                parts.extend([IoSlice::new(&head), IoSlice::new(payload)]);
+            if *member != sender {
+                for (head, payload) in heads.iter().zip(large) {
+                    parts.extend([IoSlice::new(head), IoSlice::new(payload)]);
+                }
             }
             wire.send(*member, &parts);
         }
@@ -197,9 +202,46 @@ impl Rooms {
     /// Takes a connection out of its room.
     pub fn leave(&mut self, id: usize, room: usize, wire: &mut impl Wire) {
         // What it said goes to the others first.
-        self.flush(room, None, wire);
+        self.flush(room, 0, &[], wire);
         self.rooms[room].members.retain(|member| *member != id);
     }
+}
+
+/// A frame at the front of a connection's input.
+struct Found {
+    is_message: bool,
+    mask: [u8; 4],
+    payload: Range<usize>,
+}
+
+/// Why there is none.
+enum End {
+    /// More is needed.
+    Incomplete,
+    /// The connection is over.
+    Over,
+}
+
+fn find(input: &[u8]) -> Result<Found, End> {
+    let [first, second, ..] = *input else { return Err(End::Incomplete) };
+    let long = |bytes: usize| input.get(2..2 + bytes).ok_or(End::Incomplete);
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    let (mask_at, len) = match second & 0x7f {
+        126 => (4, number(long(2)?)),
+        127 => (10, number(long(8)?)),
+        short => (2, usize::from(short)),
+    };
+    if first & 0x70 != 0 || second & 0x80 == 0 || len > 1 << 24 || first & 0x0f == 8 {
+        return Err(End::Over);
+    }
+    let payload = mask_at + 4..mask_at + 4 + len;
+    let Some([a, b, c, d]) = input.get(mask_at..payload.start) else {
+        return Err(End::Incomplete);
+    };
+    if input.len() < payload.end {
+        return Err(End::Incomplete);
+    }
+    Ok(Found { is_message: first == 0x82, mask: [*a, *b, *c, *d], payload })
 }
 
 /// In pieces of a size that the compiler knows and makes vectors of.
