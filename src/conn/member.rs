@@ -125,7 +125,12 @@ impl<'a> Member<'a> {
         }
         let limits = frame_limits(self.hub.config());
         let session = self.session;
-        intake.poll_turn(session.outbox().socket(), cx, &limits, self)
+        let turn = intake.poll_turn(session.outbox().socket(), cx, &limits, self);
+        if turn.is_pending() {
+            // The others have their turn now.
+            self.since_yield = 0;
+        }
+        turn
     }
 
     fn report(&mut self) {
@@ -330,9 +335,9 @@ impl<'a> Member<'a> {
 /// behind it: copying it into the room's batch costs more than the system calls that a batch saves.
 const LARGE_BYTES: usize = 8 * 1024;
 
-/// Who has sent so many bytes waits for the others on its thread: large messages go out when they are
-/// read, and a stream of them would keep the thread for milliseconds.
-const YIELD_BYTES: u32 = 128 * 1024;
+/// Who has sent so many bytes waits for the others on its thread, as many as one read can bring: large
+/// messages go out when they are read, and a stream of them would keep the thread for milliseconds.
+const YIELD_BYTES: u32 = 256 * 1024;
 
 /// Bytes of one turn, which reads no more than a scratch buffer.
 fn count_of(bytes: usize) -> u32 {
