@@ -1,8 +1,9 @@
 //! From the socket to frames: one read at a time into the worker's scratch buffer.
 //!
 //! A connection keeps only the bytes of an incomplete frame, and gives them back as soon as the
-//! frame is whole. A large frame is read to its end straight into those kept bytes, so that a peer
-//! which sends it in a thousand pieces costs a thousand reads and not a thousand copies.
+//! frame is whole. Of a large frame each piece is put behind those that are kept, and what stands
+//! behind the frame is taken from where it was read: a peer which sends it in a thousand pieces
+//! costs a thousand reads, and every byte is copied once.
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};
@@ -23,11 +24,13 @@ pub(super) trait Receiver {
     fn events(&mut self, events: &mut Events<'_, '_>) -> Result<(), End>;
 }
 
-/// The whole frames that stand in a buffer, one after the other.
+/// The whole frames that stand in two buffers, one after the other.
 pub(super) struct Events<'i, 'r> {
     reader: &'r mut Reader,
     limits: &'r Limits,
     rest: &'i mut [u8],
+    /// No frame begins in `rest` and ends here.
+    behind: &'i mut [u8],
     need: usize,
     broken: bool,
 }
@@ -39,7 +42,13 @@ impl<'i> Events<'i, '_> {
         &mut self,
         mut take: impl FnMut(Event<'i>) -> Result<(), End>,
     ) -> Result<(), End> {
-        while !self.rest.is_empty() {
+        loop {
+            if self.rest.is_empty() {
+                self.rest = std::mem::take(&mut self.behind);
+                if self.rest.is_empty() {
+                    return Ok(());
+                }
+            }
             match self.reader.next(std::mem::take(&mut self.rest), self.limits) {
                 Ok(Step::Frame(event, rest)) => {
                     self.rest = rest;
@@ -48,7 +57,7 @@ impl<'i> Events<'i, '_> {
                 Ok(Step::Need(need, rest)) => {
                     self.need = need;
                     self.rest = rest;
-                    break;
+                    return Ok(());
                 }
                 Err(close) => {
                     self.broken = true;
@@ -56,7 +65,6 @@ impl<'i> Events<'i, '_> {
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -73,10 +81,9 @@ pub(super) struct Intake {
 /// Size of a worker's scratch buffer: what one read can bring. Several of the largest messages that are
 /// allowed by default: of whatever is cut off at its end, the beginning is copied and the rest a read of its own.
 const SCRATCH_BYTES: usize = 256 * 1024;
-/// From this size on an incomplete frame is completed in place.
+/// From this size on what comes is put behind what is kept of an incomplete frame; until then what is
+/// kept is put in front of what comes.
 const LARGE_BYTES: usize = 8 * 1024;
-/// Most that is set aside for bytes which were announced and have not come yet.
-const AHEAD_BYTES: usize = 16 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -104,12 +111,12 @@ impl Intake {
     ) -> Poll<Result<(), End>> {
         if self.need == 0 && !self.kept.is_empty() {
             let mut early = std::mem::take(&mut self.kept);
-            return Poll::Ready(self.take(early.len(), &mut early, limits, receiver));
+            return Poll::Ready(self.take(early.len(), (&mut early, &mut []), limits, receiver));
         }
         loop {
             ready!(stream.poll_read_ready(cx)).map_err(|_| End::Lost)?;
             let turn = if self.need >= LARGE_BYTES && !self.broken {
-                self.read_in_place(stream, limits, receiver)
+                self.read_behind(stream, limits, receiver)
             } else {
                 self.read_to_scratch(stream, limits, receiver)
             };
@@ -139,34 +146,39 @@ impl Intake {
             let count = read_once(stream, free)?;
             front.copy_from_slice(&self.kept);
             let Some(input) = scratch.get_mut(..kept + count) else { return Ok(Ok(())) };
-            Ok(self.take(count, input, limits, receiver))
+            Ok(self.take(count, (input, &mut []), limits, receiver))
         })
     }
 
-    fn read_in_place(
+    fn read_behind(
         &mut self,
         stream: &TcpStream,
         limits: &Limits,
         receiver: &mut impl Receiver,
     ) -> io::Result<Result<(), End>> {
-        let kept = self.kept.len();
-        let ahead = (self.need - kept).min(kept.max(AHEAD_BYTES));
-        self.kept.reserve_exact(ahead);
-        self.kept.resize(kept + ahead, 0);
-        let count = read_once(stream, self.kept.get_mut(kept..).unwrap_or_default());
-        self.kept.truncate(kept + count.as_ref().map_or(0, |count| *count));
-        let count = count?;
-        if self.kept.len() < self.need {
-            return Ok(if count == 0 { Err(End::Lost) } else { receiver.bytes(count) });
-        }
-        let mut whole = std::mem::take(&mut self.kept);
-        Ok(self.take(count, &mut whole, limits, receiver))
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(SCRATCH_BYTES, 0);
+            let count = read_once(stream, scratch)?;
+            let missing = self.need - self.kept.len();
+            let (piece, rest) = scratch.split_at_mut(missing.min(count));
+            if self.kept.capacity() - self.kept.len() < piece.len() {
+                // Twice of what there is, as buffers grow, but no more than was announced.
+                self.kept.reserve_exact(missing.min(self.kept.len().max(piece.len())));
+            }
+            self.kept.extend_from_slice(piece);
+            if piece.len() < missing {
+                return Ok(if count == 0 { Err(End::Lost) } else { receiver.bytes(count) });
+            }
+            let behind = rest.get_mut(..count - missing).unwrap_or_default();
+            let mut whole = std::mem::take(&mut self.kept);
+            Ok(self.take(count, (&mut whole, behind), limits, receiver))
+        })
     }
 
     fn take(
         &mut self,
         count: usize,
-        input: &mut [u8],
+        input: (&mut [u8], &mut [u8]),
         limits: &Limits,
         receiver: &mut impl Receiver,
     ) -> Result<(), End> {
@@ -178,18 +190,18 @@ impl Intake {
     }
 
     /// Takes the whole frames off `input` and keeps the rest, also when the receiver has enough.
-    fn parse(
+    fn parse<'i>(
         &mut self,
-        input: &mut [u8],
+        (rest, behind): (&'i mut [u8], &'i mut [u8]),
         limits: &Limits,
         receiver: &mut impl Receiver,
     ) -> Result<(), End> {
-        let mut events =
-            Events { reader: &mut self.reader, limits, rest: input, need: 0, broken: false };
+        let reader = &mut self.reader;
+        let mut events = Events { reader, limits, rest, behind, need: 0, broken: false };
         let end = receiver.events(&mut events);
-        let Events { rest, need, broken, .. } = events;
+        let Events { rest, behind, need, broken, .. } = events;
         // A new vector rather than a cleared one: an idle connection holds no buffer.
-        self.kept = rest.to_vec();
+        self.kept = [&*rest, behind].concat();
         (self.need, self.broken) = (need, broken);
         end
     }

@@ -138,3 +138,29 @@ async fn they_leave_with_one_write_to_each_member() {
     assert_eq!(relay.count(Count::Writes) - before, 1);
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn what_stands_behind_a_message_that_was_cut_is_heard_behind_it() {
+    let relay = TestRelay::start(|_| ()).await;
+    let (mut alice, bob) = relay.two_members().await;
+    let mut stream = bob.into_stream();
+    let large = |byte| masked(0x82, &send(0, 0, &vec![byte; 5 * LARGE]));
+    let small = masked(0x82, &send(0, 0, b"small"));
+    let all = [large(1), large(2), small.clone(), large(3), small].concat();
+    // The pieces end in the first message, in the second, behind it, in a head, and at the end.
+    let cuts = [LARGE, 3 * LARGE, 8 * LARGE, 2 * large(1).len(), all.len() - LARGE - 3, all.len()];
+    let mut from = 0;
+    for to in cuts {
+        stream.write_all(&all[from..to]).await.unwrap();
+        from = to;
+        // The relay runs in this thread: now it reads what there is.
+        tokio::task::yield_now().await;
+    }
+    for byte in [1, 2] {
+        assert!(alice.data().await.payload == vec![byte; 5 * LARGE]);
+    }
+    assert_eq!(alice.data().await.payload, b"small");
+    assert!(alice.data().await.payload == vec![3; 5 * LARGE]);
+    assert_eq!(alice.data().await.payload, b"small");
+    relay.stop().await;
+}
