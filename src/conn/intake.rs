@@ -79,7 +79,7 @@ pub(super) struct Intake {
 }
 
 /// Size of a worker's scratch buffer: what one read can bring. Several of the largest messages that are
-/// allowed by default: of whatever is cut off at its end, the beginning is copied and the rest a read of its own.
+/// allowed by default: whatever is cut off at its end is copied, in two parts.
 const SCRATCH_BYTES: usize = 256 * 1024;
 /// From this size on what comes is put behind what is kept of an incomplete frame; until then what is
 /// kept is put in front of what comes.
