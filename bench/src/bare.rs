@@ -158,7 +158,8 @@ impl Rooms {
         }
     }
 
-    /// Sends what a room has gathered, and large messages of one sender behind it.
+    /// Sends what a room has gathered, and large messages of one sender behind it. Without any, who
+    /// that is does not matter.
     fn flush(&mut self, room: usize, sender: usize, large: &[&[u8]], wire: &mut impl Wire) {
         let Room { members, batch, own } = &mut self.rooms[room];
         if batch.is_empty() && large.is_empty() {
@@ -222,6 +223,7 @@ enum End {
     Over,
 }
 
+/// Looks at the front of a connection's input.
 fn find(input: &[u8]) -> Result<Found, End> {
     let [first, second, ..] = *input else { return Err(End::Incomplete) };
     let long = |bytes: usize| input.get(2..2 + bytes).ok_or(End::Incomplete);

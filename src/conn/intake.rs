@@ -29,7 +29,7 @@ pub(super) struct Events<'i, 'r> {
     reader: &'r mut Reader,
     limits: &'r Limits,
     rest: &'i mut [u8],
-    /// No frame begins in `rest` and ends here.
+    /// What is read after `rest`; no frame begins in that one and ends here.
     behind: &'i mut [u8],
     need: usize,
     broken: bool,
@@ -129,6 +129,7 @@ impl Intake {
         }
     }
 
+    /// For all else: what is kept, and what comes behind it.
     fn read_to_scratch(
         &mut self,
         stream: &TcpStream,
@@ -150,6 +151,7 @@ impl Intake {
         })
     }
 
+    /// For a large frame of which something is kept: its next piece, and what stands behind it.
     fn read_behind(
         &mut self,
         stream: &TcpStream,

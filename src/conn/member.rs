@@ -200,6 +200,7 @@ impl<'a> Member<'a> {
             large.push(Message { head, payload, skip });
             return Ok(());
         }
+        // Almost always there are none, and then there is no call.
         if !large.is_empty() {
             self.send_large(large)?;
         }

@@ -1,5 +1,5 @@
-//! What a flush brings to one member that it does not bring to everybody, and the large messages
-//! behind it.
+//! What one member gets of a flush that not everybody gets: its own runs of the batch, and its copies
+//! of the large messages behind it.
 //!
 //! A large message is not copied into the room's batch: every member's write takes it from where it
 //! was read. Those that were read one behind the other go out in one write.

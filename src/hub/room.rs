@@ -236,6 +236,7 @@ impl Room {
         Duty::None
     }
 
+    /// Gives each its number, or says why not, and writes those that have one behind what is pending.
     fn write_large(
         &self,
         audience: &mut Audience<Arc<Session>>,
@@ -329,12 +330,12 @@ impl Room {
             let common = batch.common();
             let bytes = [IoSlice::new(common.bytes())];
             let mut parcel = Parcel::default();
-            let is_plain = large.is_empty();
+            let has_large = !large.is_empty();
             for listener in &mut audience.listeners {
                 let from = std::mem::take(&mut listener.from);
                 let differs = from > 0 || !listener.hears || batch.is_cut(listener.seat);
                 let outbox = listener.handle.outbox();
-                if differs || !is_plain {
+                if differs || has_large {
                     parcel.fill(&batch, listener, from, large);
                     if !parcel.parts.is_empty() {
                         let sent = outbox.send(&parcel.parts, parcel.marks(), now);

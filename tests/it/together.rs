@@ -110,6 +110,22 @@ async fn each_is_acknowledged_or_refused_under_its_reference() {
 }
 
 #[tokio::test]
+async fn each_is_paid_for() {
+    let two_of_them = 2 * LARGE as u64;
+    let relay = TestRelay::start(|config| config.limit.fanout_bytes_per_10s = two_of_them).await;
+    let (mut alice, mut bob) = relay.two_members().await;
+    alice.in_one_go((1..=3).map(|n| send(0, n, &[n; LARGE]))).await;
+    let error = alice.control_of("error").await;
+    assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!(3)));
+    for byte in [1, 2] {
+        assert!(bob.data().await.payload == [byte; LARGE]);
+    }
+    alice.leave().await;
+    assert_eq!(bob.control().await["type"], "leave");
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn they_are_heard_before_what_ends_their_sender() {
     let relay = TestRelay::start(|_| ()).await;
     let (mut alice, bob) = relay.two_members().await;
@@ -131,6 +147,7 @@ async fn they_leave_with_one_write_to_each_member() {
     alice.say(b"nothing else is under way").await;
     bob.data().await;
     let before = relay.count(Count::Writes);
+    // Few enough to be one read.
     alice.in_one_go((1..=3).map(|byte| send(0, 0, &[byte; LARGE]))).await;
     for byte in 1..=3 {
         assert!(bob.data().await.payload == [byte; LARGE]);
