@@ -172,23 +172,37 @@ impl<S: Socket> Outbox<S> {
             return Sent::default();
         }
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        if state.backlog.as_ref().is_some_and(|backlog| backlog.is_untried()) {
-            return self.send_first(state, parts, frames, now);
-        }
-        let written = match &state.backlog {
-            Some(_) => 0,
-            None => match self.socket.try_write_vectored(parts) {
-                Ok(written) => written,
-                Err(e) if is_transient(&e) => 0,
+        let mut written = 0;
+        if state.backlog.is_none() {
+            match self.socket.try_write_vectored(parts) {
+                Ok(all) if all == total => {
+                    return Sent { fate: Fate::Written, written: all, queued: 0 };
+                }
+                Ok(some) => written = some,
+                Err(e) if is_transient(&e) => {}
                 Err(_) => {
                     state.ending = Ending::Failed;
                     wake(state);
                     return Sent::default();
                 }
-            },
-        };
-        if written == total {
-            return Sent { fate: Fate::Written, written, queued: 0 };
+            }
+        }
+        self.keep(state, parts, frames, total, written, now)
+    }
+
+    /// Puts what the socket did not take behind what waits for it already.
+    #[inline(never)]
+    fn keep(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        parts: &[IoSlice<'_>],
+        frames: impl Iterator<Item = Mark>,
+        total: usize,
+        written: usize,
+        now: Instant,
+    ) -> Sent {
+        if state.backlog.as_ref().is_some_and(|backlog| backlog.is_untried()) {
+            return self.send_first(state, parts, frames, now);
         }
         let was_empty = state.backlog.is_none();
         let backlog = state.backlog_or_new(&self.bounds, now);
