@@ -41,6 +41,8 @@ declare -rA ABOUT=(
 
 # Where cargo puts the build; everything that runs the released binary finds it here.
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+# What is optimised and compiled in parts does not always link (rust-lang/rust#81280).
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 export LETHEWIRE_BIN=$TARGET/release/lethewire
 
 step_fmt() {

@@ -190,7 +190,9 @@ impl<S: Socket> Outbox<S> {
         self.keep(state, parts, frames, total, written, now)
     }
 
-    /// Puts what the socket did not take behind what waits for it already.
+    /// Has the member's task send what the socket did not take: all but the first `written` of `total`
+    /// bytes.
+    // A function of its own: what is seldom needed costs the loop over a room's members nothing.
     #[inline(never)]
     fn keep(
         &self,
