@@ -306,14 +306,10 @@ impl Mask {
     }
 
     /// The key as it stands `by` bytes into the payload.
-    const fn shifted(self, by: usize) -> Self {
-        let [a, b, c, d] = self.0;
-        Self(match by % 4 {
-            0 => [a, b, c, d],
-            1 => [b, c, d, a],
-            2 => [c, d, a, b],
-            _ => [d, a, b, c],
-        })
+    fn shifted(self, by: usize) -> Self {
+        // Every four bytes it stands as before, so the low byte of `by` says it all.
+        let [low, ..] = by.to_le_bytes();
+        Self(u32::from_be_bytes(self.0).rotate_left(8 * u32::from(low)).to_be_bytes())
     }
 
     fn applied(self, bytes: &mut [u8]) -> &[u8] {
