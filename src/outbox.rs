@@ -190,8 +190,8 @@ impl<S: Socket> Outbox<S> {
         self.keep(state, parts, frames, total, written, now)
     }
 
-    /// Has the member's task send what the socket did not take: all but the first `written` of `total`
-    /// bytes.
+    /// Puts all but the first `written` of `total` bytes behind what waits, for the member's task to
+    /// send; if that was never tried, it is now, together with these.
     // A function of its own: what is seldom needed costs the loop over a room's members nothing.
     #[inline(never)]
     fn keep(

@@ -29,7 +29,7 @@ pub(super) struct Events<'i, 'r> {
     reader: &'r mut Reader,
     limits: &'r Limits,
     rest: &'i mut [u8],
-    /// What is read after `rest`; no frame begins in that one and ends here.
+    /// What is read after `rest`. A frame stands in one of them, never in both.
     behind: &'i mut [u8],
     need: usize,
     broken: bool,
@@ -221,5 +221,128 @@ fn read_once(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     match read {
         Err(e) if count == 0 => Err(e),
         _ => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::core::close::Close;
+
+    const LIMITS: Limits = Limits { binary_bytes: 1 << 20, text_bytes: 1024, fragments: 1 };
+
+    /// Counts what came, and has enough after each message.
+    #[derive(Default)]
+    struct Taken {
+        bytes: usize,
+        messages: Vec<usize>,
+        pings: usize,
+    }
+
+    impl Receiver for Taken {
+        fn bytes(&mut self, count: usize) -> Result<(), End> {
+            self.bytes += count;
+            Ok(())
+        }
+
+        fn events(&mut self, events: &mut Events<'_, '_>) -> Result<(), End> {
+            events.each(|event| {
+                match event {
+                    Event::Message(_, payload) => {
+                        self.messages.push(payload.len());
+                        return Err(End::told(Close::Kicked));
+                    }
+                    Event::Ping(_) => self.pings += 1,
+                    _ => {}
+                }
+                Ok(())
+            })
+        }
+    }
+
+    /// A connection, from both ends.
+    struct Both {
+        client: TcpStream,
+        stream: TcpStream,
+        intake: Intake,
+        taken: Taken,
+    }
+
+    impl Both {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let stream = listener.accept().await.unwrap().0;
+            Self { client, stream, intake: Intake::new(&[]), taken: Taken::default() }
+        }
+
+        async fn turn(&mut self) -> Result<(), End> {
+            let Self { stream, intake, taken, .. } = self;
+            poll_fn(|cx| intake.poll_turn(stream, cx, &LIMITS, taken)).await
+        }
+
+        /// Sends a part of a message, in pieces that a socket holds, and has it read.
+        async fn send(&mut self, part: &[u8]) {
+            for piece in part.chunks(LARGE_BYTES) {
+                let all = self.taken.bytes + piece.len();
+                self.client.write_all(piece).await.unwrap();
+                while self.taken.bytes < all {
+                    assert_eq!(self.turn().await, Ok(()));
+                }
+            }
+        }
+
+        /// The same with the end of the message, after which its receiver has enough.
+        async fn send_end(&mut self, part: &[u8]) {
+            self.client.write_all(part).await.unwrap();
+            assert_eq!(self.turn().await, Err(End::told(Close::Kicked)));
+        }
+    }
+
+    /// A length from which on eight bytes say it.
+    const LONG: usize = 1 << 16;
+
+    /// A long binary frame whose mask changes nothing.
+    fn message(len: usize) -> Vec<u8> {
+        let mut frame = vec![0x82, 0xFF];
+        frame.extend((len as u64).to_be_bytes());
+        frame.resize(frame.len() + 4 + len, 0);
+        frame
+    }
+
+    #[tokio::test]
+    async fn no_more_is_set_aside_than_came_twice() {
+        let mut both = Both::new().await;
+        let (frame, mut from) = (message(16 * LONG), 0);
+        for to in [20, 40, 1000, 10_000, 11_000, 100_000, 300_000, frame.len() - 1] {
+            both.send(&frame[from..to]).await;
+            from = to;
+            let kept = &both.intake.kept;
+            assert_eq!(kept.len(), to);
+            assert!(kept.capacity() <= (2 * to).min(frame.len()), "{} of {to}", kept.capacity());
+        }
+        both.send_end(&frame[from..]).await;
+        assert_eq!(both.taken.messages, [16 * LONG]);
+        assert_eq!(both.intake.kept.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_stands_behind_a_message_that_was_cut_is_kept_when_its_receiver_has_enough() {
+        let mut both = Both::new().await;
+        let ping = [0x89, 0x80, 0, 0, 0, 0];
+        let bytes = [message(LONG), ping.to_vec()].concat();
+        let (cut, rest) = bytes.split_at(LONG);
+        both.send(cut).await;
+        both.send_end(rest).await;
+        assert_eq!(both.taken.pings, 0);
+        // Nothing else comes.
+        both.client.shutdown().await.unwrap();
+        assert_eq!(both.turn().await, Ok(()));
+        assert_eq!((both.taken.messages.len(), both.taken.pings), (1, 1));
     }
 }
